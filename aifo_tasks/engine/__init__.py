@@ -1,0 +1,1 @@
+"""Container engines: what we ask of one, and the ones that answer."""

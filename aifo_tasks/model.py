@@ -1,0 +1,193 @@
+"""The words of toolchains.yaml as frozen values; no I/O.
+
+Every tuple keeps the order of the file. Paths are absolute host paths, targets absolute
+container paths. Sizes are bytes, times seconds.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Network = Literal["bridge", "isolated", "internal", "none", "install-only"]
+Libc = Literal["glibc", "musl"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bootstrap:
+    """A root file system made from the Debian archive when no registry gives a base."""
+
+    suite: str
+    variant: str
+    include: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseSource:
+    """One place a base image may come from: exactly one of reference and bootstrap.
+
+    ``version`` is the tool's version this source gives when none is asked for; ``{version}``
+    in ``reference`` stands for the one asked for.
+    """
+
+    version: str
+    reference: str | None = None
+    bootstrap: Bootstrap | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """A package of the npm registry that an image installs, pinned by version.
+
+    ``integrity`` is the registry's own ``sha512-…``; ``bin`` maps a command to its file
+    inside the package.
+    """
+
+    name: str
+    version: str
+    integrity: str | None = None
+    bin: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """What a toolchain's image is made of.
+
+    ``context`` holds the Dockerfile template. ``version`` is the tool's version the file
+    asks for; None leaves it to the base source that is taken.
+    """
+
+    name: str
+    context: Path
+    base: tuple[BaseSource, ...]
+    version: str | None = None
+    packages: tuple[Package, ...] = ()
+    apt: tuple[str, ...] = ()
+    arguments: tuple[tuple[str, str], ...] = ()
+    libc: Libc = "glibc"
+
+    @property
+    def reference(self) -> str:
+        """The name the built image has in the engine."""
+        return f"{self.name}:latest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cache:
+    """A named volume that projects share."""
+
+    volume: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlay:
+    """A dependency directory that a volume covers: ``directory`` is relative to the project.
+
+    With ``members`` every workspace member's directory of that name is covered too.
+    """
+
+    directory: str
+    volume: str
+    members: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A command the toolchain offers; ``cwd`` says where it may be called from."""
+
+    name: str
+    development: bool = False
+    cwd: Literal["workspace", "any"] = "workspace"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A host directory outside the project that an approved file asks for."""
+
+    source: Path
+    target: str
+    read_only: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one sidecar may use; ``idle_seconds`` 0 never ends it, ``max_seconds`` None never
+    ends a call."""
+
+    memory: int = 4 * 1024**3
+    pids: int = 4096
+    tmp_size: int = 2 * 1024**3
+    home_size: int = 1024**3
+    idle_seconds: int = 1800
+    max_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toolchain:
+    """One toolchain: everything about it that stands in toolchains.yaml.
+
+    ``environment`` is set in the sidecar, ``forward`` lists patterns of the caller's
+    variables that pass into it, ``managers`` the package managers it may install with.
+    """
+
+    kind: str
+    image: Image
+    aliases: tuple[str, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    path: tuple[str, ...] = ()
+    forward: tuple[str, ...] = ()
+    caches: tuple[Cache, ...] = ()
+    overlays: tuple[Overlay, ...] = ()
+    managers: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    network: Network = "bridge"
+
+    @property
+    def short(self) -> str:
+        """The name of its tasks and directories: without a hyphen (``cpp`` for c-cpp)."""
+        return self.kind.removeprefix("c-").replace("-", "_")
+
+    @property
+    def variable(self) -> str:
+        """Its name inside environment variables: RUST NODE PYTHON CPP GO."""
+        return self.short.upper()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registry:
+    """Where references are looked for; a blank prefix means none."""
+
+    internal_prefix: str = ""
+    mirror_prefix: str = ""
+    probe: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """A validated toolchains.yaml and where it stands.
+
+    ``root`` is the project's directory, ``files`` the extends chain, the project's own first
+    (empty when the project has none and the shipped toolchains serve).
+    """
+
+    root: Path
+    files: tuple[Path, ...]
+    registry: Registry
+    toolchains: tuple[Toolchain, ...]
+
+    def toolchain(self, word: str) -> Toolchain | None:
+        """The toolchain whose kind, short name or alias is ``word``."""
+        for toolchain in self.toolchains:
+            if word in (toolchain.kind, toolchain.short, *toolchain.aliases):
+                return toolchain
+        return None
+
+
+WORKSPACE = "/workspace"
+HOME = "/home/coder"
+KIND = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")

@@ -1,0 +1,167 @@
+"""The only door to child processes, apart from the engine's SDK."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from aifo_tasks import log
+from aifo_tasks.errors import AifoError, ProcessError
+
+TAIL_LINES = 40
+"""How many of the last lines of a failed child's output an error carries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """A child that has ended: its exit status (128 + n for signal n) and what it wrote."""
+
+    argv: tuple[str, ...]
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def text(self) -> str:
+        """Standard output as text, without the last newline."""
+        return self.stdout.decode("utf-8", "replace").rstrip("\n")
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    data: bytes = b"",
+    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+    timeout: float | None = None,
+    check: bool = True,
+) -> Completed:
+    """Run a child to its end and collect what it writes.
+
+    ``environment`` is added to this process's. Raises ProcessError when the status is not 0
+    and ``check`` holds, or when ``timeout`` seconds pass (status 124); AifoError when there
+    is no such program. On every path the child and its group are gone.
+    """
+    with _started(argv, environment, directory, subprocess.PIPE) as child:
+        try:
+            stdout, stderr = child.communicate(data, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            raise ProcessError(argv, 124, f"no end after {timeout:g} s") from None
+    done = Completed(
+        argv=tuple(argv), status=shell_status(child.returncode), stdout=stdout, stderr=stderr
+    )
+    if check and done.status != 0:
+        raise ProcessError(argv, done.status, tail(done.stderr or done.stdout))
+    return done
+
+
+def stream(
+    argv: Sequence[str],
+    on_line: Callable[[str], None],
+    *,
+    data: bytes = b"",
+    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> None:
+    """Run a child and hand over each line of its two outputs, joined, as it comes.
+
+    Raises ProcessError with the last lines when the status is not 0.
+    """
+    last: collections.deque[str] = collections.deque(maxlen=TAIL_LINES)
+    with _started(argv, environment, directory, subprocess.STDOUT) as child:
+        assert child.stdin is not None and child.stdout is not None
+        feeder = threading.Thread(target=_feed, args=(child.stdin, data), daemon=True)
+        feeder.start()
+        for raw in child.stdout:
+            line = raw.decode("utf-8", "replace").rstrip("\r\n")
+            last.append(line)
+            on_line(line)
+        feeder.join()
+        status = shell_status(child.wait())
+    if status != 0:
+        raise ProcessError(argv, status, "\n".join(last))
+
+
+def change(argv: Sequence[str], **options: object) -> Completed | None:
+    """``run`` for a command that changes something: announced first, None in a dry run."""
+    if not log.command(shlex.join(argv)):
+        return None
+    return run(argv, **options)  # type: ignore[arg-type]  # the same keywords as run
+
+
+def spawn_daemon(argv: Sequence[str], *, output: Path) -> int:
+    """Start a process that outlives this one, in a session of its own; returns its pid.
+
+    Its output goes to the file ``output``, its input is empty.
+    """
+    with open(output, "ab", buffering=0) as sink:
+        try:
+            child = subprocess.Popen(  # noqa: S603  # argv is a sequence of our own making
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                start_new_session=True,
+            )
+        except FileNotFoundError:
+            raise AifoError(argv[0], "no such program") from None
+    child.returncode = 0  # nobody waits for it; keeps the interpreter from warning
+    return child.pid
+
+
+def shell_status(returncode: int) -> int:
+    """The status a shell shows: 128 + n for a child that signal n ended."""
+    return returncode if returncode >= 0 else 128 - returncode
+
+
+def tail(output: bytes) -> str:
+    """The last lines of some output, as text."""
+    return "\n".join(output.decode("utf-8", "replace").splitlines()[-TAIL_LINES:])
+
+
+@contextlib.contextmanager
+def _started(
+    argv: Sequence[str],
+    environment: Mapping[str, str] | None,
+    directory: Path | None,
+    stderr: int,
+) -> Iterator[subprocess.Popen[bytes]]:
+    try:
+        child = subprocess.Popen(  # noqa: S603  # argv is a sequence of our own making
+            list(argv),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env={**os.environ, **environment} if environment else None,
+            cwd=directory,
+            start_new_session=True,
+        )
+    except FileNotFoundError:
+        raise AifoError(argv[0], "no such program", hint=f"install {argv[0]}") from None
+    except OSError as error:
+        raise AifoError(argv[0], f"cannot be started: {error.strerror}") from None
+    try:
+        yield child
+    finally:
+        if child.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+        for pipe in (child.stdin, child.stdout, child.stderr):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        child.wait()
+
+
+def _feed(pipe: IO[bytes], data: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError), pipe:
+        pipe.write(data)
