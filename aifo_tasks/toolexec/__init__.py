@@ -1,0 +1,1 @@
+"""How a tool call reaches a sidecar: the wire format, and the way to its init."""

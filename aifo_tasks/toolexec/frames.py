@@ -1,0 +1,246 @@
+"""The frames that init and its callers exchange: bytes in, objects out, no I/O.
+
+A frame is a type (8 bits), a call number (24 bits), a length (32 bits), all big-endian, and
+that many bytes of payload. ``shim/frame.c`` is the twin of this module; both are held to
+``tests/data/frames.json``.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from aifo_tasks.errors import AifoError
+
+MAX_PAYLOAD = 64 * 1024
+"""The most bytes a frame carries, a call apart."""
+
+MAX_CALL = 16 * 1024 * 1024
+"""The most bytes a call carries: the kernel's own limit on arguments, and room for more."""
+
+_HEADER = struct.Struct(">II")
+_CALL_HEAD = struct.Struct(">HHBII")
+_EXIT = struct.Struct(">BB")
+_FAILED = struct.Struct(">BI")
+_WINDOW = struct.Struct(">HH")
+
+
+class FrameError(AifoError):
+    """Bytes that are no frame, or values that fit none."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__("tool call", problem)
+
+
+class Type(enum.IntEnum):
+    """What a frame says; from HELLO on only on init's own socket."""
+
+    STDIN = 0
+    STDOUT = 1
+    STDERR = 2
+    EXIT = 3
+    SIGNAL = 4
+    WINDOW = 5
+    NOTICE = 6
+    STDIN_CLOSED = 7
+    CREDIT = 8
+    HELLO = 16
+    CALL = 17
+    WELCOME = 18
+    STARTED = 19
+    FAILED = 20
+
+
+_TYPES = frozenset(Type)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One frame; ``call`` is 0 except where several calls share a connection."""
+
+    type: Type
+    payload: bytes = b""
+    call: int = 0
+
+    def encode(self) -> bytes:
+        """The frame's bytes; FrameError when the payload or the call number is too large."""
+        if len(self.payload) > _limit(self.type):
+            raise FrameError(f"a frame cannot carry {len(self.payload)} bytes")
+        if not 0 <= self.call < 1 << 24:
+            raise FrameError(f"{self.call} is no call number")
+        return _HEADER.pack(self.type << 24 | self.call, len(self.payload)) + self.payload
+
+
+class Decoder:
+    """Takes bytes as they come and gives the frames that are complete."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    @property
+    def pending(self) -> int:
+        """Bytes of a frame that is not complete yet."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Frames completed by ``data``; FrameError when they cannot be frames."""
+        self._buffer += data
+        while len(self._buffer) >= _HEADER.size:
+            word, length = _HEADER.unpack_from(self._buffer)
+            number = word >> 24
+            if number not in _TYPES:
+                raise FrameError(f"{number} is no frame type")
+            kind = Type(number)
+            if length > _limit(kind):
+                raise FrameError(f"a frame cannot carry {length} bytes")
+            end = _HEADER.size + length
+            if len(self._buffer) < end:
+                return
+            payload = bytes(self._buffer[_HEADER.size : end])
+            del self._buffer[:end]
+            yield Frame(type=kind, payload=payload, call=word & 0xFFFFFF)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What init is asked to start.
+
+    ``terminal`` has bit n set when stream n is a terminal and becomes the slave of a
+    pseudo-terminal of ``rows`` by ``columns``; the other streams go along as descriptors.
+    """
+
+    argv: tuple[bytes, ...]
+    cwd: bytes
+    environment: tuple[tuple[bytes, bytes], ...] = ()
+    rows: int = 0
+    columns: int = 0
+    terminal: int = 0
+
+    def encode(self) -> bytes:
+        """The payload; FrameError for what init would refuse."""
+        if not self.argv:
+            raise FrameError("there is no program to run")
+        if not self.cwd.startswith(b"/"):
+            raise FrameError("the working directory is not an absolute path")
+        if not 0 <= self.terminal < 8:
+            raise FrameError(f"{self.terminal} is no set of streams")
+        if not (0 <= self.rows < 1 << 16 and 0 <= self.columns < 1 << 16):
+            raise FrameError(f"{self.rows} by {self.columns} is no window size")
+        if any(not name or b"=" in name for name, _ in self.environment):
+            raise FrameError("an environment variable has no name, or '=' in it")
+        strings = [self.cwd, *self.argv, *(b"%s=%s" % pair for pair in self.environment)]
+        if any(b"\0" in string for string in strings):
+            raise FrameError("an argument, a variable or a path contains a NUL byte")
+        head = _CALL_HEAD.pack(
+            self.rows, self.columns, self.terminal, len(self.argv), len(self.environment)
+        )
+        payload = head + b"".join(string + b"\0" for string in strings)
+        if len(payload) > MAX_CALL:
+            raise FrameError("arguments and environment are too large")
+        return payload
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Call:
+        """The call in a payload; FrameError for what init refuses."""
+        if len(payload) < _CALL_HEAD.size or payload[-1:] != b"\0":
+            raise FrameError("a call is cut off")
+        rows, columns, terminal, argc, envc = _CALL_HEAD.unpack_from(payload)
+        cwd, *strings = payload[_CALL_HEAD.size : -1].split(b"\0")
+        if argc == 0 or len(strings) != argc + envc or terminal > 7:
+            raise FrameError("a call's counts do not match its strings")
+        if not cwd.startswith(b"/"):
+            raise FrameError("the working directory is not an absolute path")
+        pairs = [string.partition(b"=") for string in strings[argc:]]
+        if any(not name or not equals for name, equals, _ in pairs):
+            raise FrameError("an environment variable has no name")
+        return cls(
+            argv=tuple(strings[:argc]), cwd=cwd,
+            environment=tuple((name, value) for name, _, value in pairs),
+            rows=rows, columns=columns, terminal=terminal,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Welcome:
+    """Init's answer to a greeting: the sidecar's spec digest, and the stamp as it is now.
+
+    An empty stamp: none, or nothing that init would read.
+    """
+
+    spec: str
+    stamp: bytes
+
+    def encode(self) -> bytes:
+        return self.spec.encode("ascii") + b"\0" + self.stamp
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Welcome:
+        spec, nul, stamp = payload.partition(b"\0")
+        if not nul or not spec.isascii():
+            raise FrameError("a welcome has no spec digest")
+        return cls(spec=spec.decode("ascii"), stamp=stamp)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How a call ended: by itself with ``value``, or killed by signal ``value``."""
+
+    signalled: bool
+    value: int
+
+    @property
+    def status(self) -> int:
+        """As a shell shows it: 128 + n for signal n."""
+        return 128 + self.value if self.signalled else self.value
+
+    def encode(self) -> bytes:
+        return _EXIT.pack(self.signalled, self.value)
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Exit:
+        if len(payload) != _EXIT.size or payload[0] > 1:
+            raise FrameError("an exit frame is not two bytes")
+        return cls(signalled=payload[0] == 1, value=payload[1])
+
+
+class Stage(enum.IntEnum):
+    """Where a call failed that was not started."""
+
+    EXEC = 0
+    CHDIR = 1
+    DESCRIPTORS = 2
+    MALFORMED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A call that was not started: where, and the kernel's error number."""
+
+    stage: Stage
+    errno: int
+
+    def encode(self) -> bytes:
+        return _FAILED.pack(self.stage, self.errno)
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Failed:
+        if len(payload) != _FAILED.size or payload[0] > max(Stage):
+            raise FrameError("a failure frame is not a stage and an error number")
+        stage, number = _FAILED.unpack(payload)
+        return cls(stage=Stage(stage), errno=number)
+
+
+def signal_frame(number: int) -> bytes:
+    """A frame that asks for a signal to the tool's process group."""
+    return Frame(type=Type.SIGNAL, payload=bytes([number])).encode()
+
+
+def window_frame(rows: int, columns: int) -> bytes:
+    """A frame that sets the size of the tool's terminal."""
+    return Frame(type=Type.WINDOW, payload=_WINDOW.pack(rows, columns)).encode()
+
+
+def _limit(kind: Type) -> int:
+    return MAX_CALL if kind is Type.CALL else MAX_PAYLOAD
