@@ -1,0 +1,1 @@
+"""Sidecars: the containers that hold a toolchain ready for calls."""

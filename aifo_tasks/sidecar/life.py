@@ -1,0 +1,246 @@
+"""A sidecar's life: start it or find it running, stop it, reap what a killed process left."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shlex
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from aifo_tasks import files, log, native
+from aifo_tasks.engine.api import ContainerState, Engine
+from aifo_tasks.errors import AifoError, EngineError
+from aifo_tasks.sidecar import network, record
+from aifo_tasks.sidecar.identity import Owner, session_dir, user_label
+from aifo_tasks.sidecar.plan import Host, Plan, adapted, container_spec, passwd
+from aifo_tasks.sidecar.record import Greeted, Record
+from aifo_tasks.toolexec import launcher
+from aifo_tasks.toolexec.launcher import UnreachableError
+
+START_SECONDS = 15.0
+"""How long init may take from the container's start to its first answer."""
+
+KEPT_WARM = 2
+"""How many specs of one kind stay warm in a session: two terminals with two versions."""
+
+
+def ensure(engine: Engine, plan: Plan, volumes: Mapping[str, str]) -> Greeted | None:
+    """The sidecar of this plan, running and greeted; started when there is none.
+
+    None in a dry run that would start it. Raises EngineError when the engine refuses, and
+    AifoError when init does not answer; nothing is left running then.
+    """
+    running = _of_kind(engine, plan)
+    for state in running:
+        if state.labels.get("io.aifo.spec") == plan.digest():
+            found = _greeted(engine, plan, state)
+            if found is not None:
+                return found
+    others = [state for state in running if state.labels.get("io.aifo.spec") != plan.digest()]
+    name = _free_name(plan, others)
+    _make_room(engine, plan, others)
+    return _start(engine, plan, name, volumes)
+
+
+def stop(engine: Engine, *, session: str | None) -> tuple[str, ...]:
+    """End the sidecars of one session, or with None every one of this user on this machine.
+
+    Returns their names. Networks and run directories of theirs go with them.
+    """
+    wanted = {"io.aifo.user": user_label(), "io.aifo.kind": ""}
+    if session is not None:
+        wanted["io.aifo.session"] = session
+    names = []
+    sessions = {session} if session is not None else set()
+    for state in engine.containers(wanted):
+        sessions.add(state.labels.get("io.aifo.session", ""))
+        engine.stop(state.name, seconds=2)
+        engine.remove_container(state.name)
+        if not log.is_dry_run():
+            _forget(state)
+        names.append(state.name)
+    for ended in sessions - {""}:
+        network.remove(engine, ended)
+    return tuple(sorted(names))
+
+
+def reap(engine: Engine) -> tuple[str, ...]:
+    """Remove what dead owners left: containers that ended, and sessions nobody holds.
+
+    A session of a project has no owner and ends by idleness; other sessions live as long as
+    somebody holds the lock in their directory. Only this user's on this machine are touched.
+    """
+    gone = []
+    for state in engine.containers({"io.aifo.user": user_label(), "io.aifo.kind": ""}):
+        session = state.labels.get("io.aifo.session", "")
+        owned = state.labels.get("io.aifo.owner") == "process"
+        if state.status in {"exited", "dead"} or (owned and not _is_held(session)):
+            engine.remove_container(state.name)
+            _forget(state)
+            gone.append(state.name)
+    return tuple(gone)
+
+
+def _of_kind(engine: Engine, plan: Plan) -> list[ContainerState]:
+    found = engine.containers(
+        {
+            "io.aifo.user": user_label(),
+            "io.aifo.session": plan.session,
+            "io.aifo.kind": plan.toolchain.kind,
+        }
+    )
+    return [state for state in found if state.running]
+
+
+def _greeted(engine: Engine, plan: Plan, state: ContainerState) -> Greeted | None:
+    """Greet a running sidecar of this plan, its record made anew from the engine's word."""
+    details = engine.container(state.name)
+    if details is None or not details.running:
+        return None
+    host = _host(details.name, plan)
+    try:
+        entry = Record(
+            name=details.name,
+            spec=plan.digest(),
+            socket=host.socket,
+            pid=details.pid,
+            start_time=launcher.start_time(details.pid),
+        )
+        found = record.greet(entry)
+    except UnreachableError as error:
+        log.warn(details.name, f"{error.problem}; it is ended and started again")
+        engine.remove_container(details.name)
+        return None
+    record.write(record.path_of(plan.session, plan.toolchain.kind, plan.digest()), entry)
+    return found
+
+
+def _free_name(plan: Plan, others: list[ContainerState]) -> str:
+    taken = {state.name for state in others}
+    return plan.name if plan.name not in taken else f"{plan.name}-{plan.digest()[:8]}"
+
+
+def _make_room(engine: Engine, plan: Plan, others: list[ContainerState]) -> None:
+    """Retire the longest unused of the other specs, when there are too many."""
+    paths = [
+        (record.path_of(plan.session, plan.toolchain.kind, state.labels["io.aifo.spec"]), state)
+        for state in others
+    ]
+    paths.sort(key=lambda pair: _last_use(pair[0]))
+    for path, state in paths[: max(0, len(paths) - KEPT_WARM + 1)]:
+        entry = record.read(path)
+        log.step(state.name, f"is retired: {KEPT_WARM} specs of {plan.toolchain.kind} stay warm")
+        if entry is None:
+            engine.stop(state.name, seconds=2)
+        elif not log.is_dry_run():
+            with contextlib.suppress(UnreachableError):
+                launcher.retire(entry.peer)
+
+
+def _last_use(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _start(
+    engine: Engine, plan: Plan, name: str, volumes: Mapping[str, str]
+) -> Greeted | None:
+    host = _prepared(plan, name)
+    info = engine.info()
+    joined = network.ensure(engine, plan)
+    spec = container_spec(plan, host, name=name, network=joined, volumes=volumes)
+    profile = os.environ.get("AIFO_CODER_APPARMOR_PROFILE", "")
+    engine.remove_container(name)  # one that ended and was not removed keeps the name
+    state = engine.start(adapted(spec, info, apparmor=profile))
+    if log.is_dry_run():
+        return None
+    try:
+        return _first_greeting(engine, plan, host, state)
+    except BaseException:
+        engine.remove_container(name)
+        raise
+
+
+def _first_greeting(engine: Engine, plan: Plan, host: Host, state: ContainerState) -> Greeted:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            entry = Record(
+                name=state.name,
+                spec=plan.digest(),
+                socket=host.socket,
+                pid=state.pid,
+                start_time=launcher.start_time(state.pid),
+            )
+            found = record.greet(entry)
+        except UnreachableError as error:
+            now = engine.container(state.name)
+            if now is None or not now.running:
+                raise EngineError(
+                    state.name, "ended before it answered", hint="doit engine"
+                ) from error
+            if time.monotonic() > deadline:
+                raise AifoError(
+                    state.name, f"does not answer at {host.socket}: {error.problem}"
+                ) from error
+            time.sleep(0.005)
+        else:
+            path = record.path_of(plan.session, plan.toolchain.kind, plan.digest())
+            record.write(path, entry)
+            return found
+
+
+def _host(name: str, plan: Plan) -> Host:
+    del plan
+    return Host(directory=files.run_dir() / name, init=native.init_binary())
+
+
+def _prepared(plan: Plan, name: str) -> Host:
+    """Make the files a sidecar mounts; what an earlier one of that name left is replaced."""
+    host = _host(name, plan)
+    if host.directory.exists() and log.command(f"rm -rf {shlex.quote(str(host.directory))}"):
+        shutil.rmtree(host.directory)
+    files.make_directory(host.directory, mode=0o711)
+    files.make_directory(host.socket_dir, mode=0o700)
+    users, groups = passwd(plan.owner)
+    files.write_atomically(host.passwd, users, mode=0o644)
+    files.write_atomically(host.group, groups, mode=0o644)
+    _give(host.socket_dir, plan.owner)
+    return host
+
+
+def _give(path: Path, owner: Owner) -> None:
+    if owner.uid == os.getuid() and owner.gid == os.getgid():
+        return
+    if log.command(f"chown {owner.text} {shlex.quote(str(path))}"):
+        os.chown(path, owner.uid, owner.gid)
+
+
+def _forget(state: ContainerState) -> None:
+    session = state.labels.get("io.aifo.session", "")
+    if session:
+        record.forget(session, state.name)
+    directory = files.run_dir() / state.name
+    if directory.is_dir() and not directory.is_symlink():
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _is_held(session: str) -> bool:
+    """True while a process holds the session's lock."""
+    try:
+        descriptor = os.open(session_dir(session) / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

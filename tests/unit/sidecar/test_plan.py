@@ -1,0 +1,184 @@
+"""A plan and the container it means, compared whole."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from aifo_tasks.engine.api import ContainerSpec, EngineInfo, MountSpec
+from aifo_tasks.model import BaseSource, Cache, Image, Limits, Mount, Toolchain
+from aifo_tasks.sidecar import plan as sidecar_plan
+from aifo_tasks.sidecar.identity import Owner
+from aifo_tasks.sidecar.plan import Host, Plan, adapted, between, container_spec, passwd
+
+NODE = Toolchain(
+    kind="node",
+    image=Image(
+        name="test-node",
+        context=Path("/context"),
+        base=(BaseSource(version="20", reference="node:{version}"),),
+    ),
+    environment=(("NPM_CONFIG_CACHE", "/home/coder/.cache/npm"),),
+    path=("/home/coder/.local/bin",),
+    caches=(Cache(volume="node-cache", target="/home/coder/.cache"),),
+    limits=Limits(memory=1024, pids=10, tmp_size=2048, home_size=4096, idle_seconds=60),
+)
+PLAN = Plan(
+    toolchain=NODE,
+    inputs="i" * 64,
+    project=Path("/src/app"),
+    session="0123456789ab",
+    owner=Owner(uid=1000, gid=100),
+    covers=(("/workspace/node_modules", "app-modules"),),
+    certificates=Path("/etc/ssl/ca.crt"),
+    stamp="/workspace/node_modules/.stamp",
+)
+HOST = Host(directory=Path("/run/user/1000/aifo/side"), init=Path("/cache/aifo-init"))
+VOLUMES = {"node-cache": "node-cache-u1000", "app-modules": "app-modules"}
+
+
+def spec_of(plan: Plan) -> ContainerSpec:
+    return container_spec(plan, HOST, name="side", network="bridge", volumes=VOLUMES)
+
+
+def bind(source: str, target: str, *, read_only: bool = False) -> MountSpec:
+    return MountSpec(kind="bind", source=source, target=target, read_only=read_only)
+
+
+def test_the_whole_container() -> None:
+    certificates = sidecar_plan.CERTIFICATES
+    variables = dict.fromkeys(sidecar_plan.CERTIFICATE_VARIABLES, certificates)
+    assert spec_of(PLAN) == ContainerSpec(
+        image="test-node:latest",
+        name="side",
+        entrypoint=("/opt/aifo/bin/aifo-init",),
+        command=(
+            *("--socket", "/run/aifo/init.sock", "--spec", PLAN.digest()),
+            *("--stamp", "/workspace/node_modules/.stamp", "--idle", "60"),
+        ),
+        environment=tuple(
+            sorted(
+                {
+                    "HOME": "/home/coder",
+                    "LANG": "C.UTF-8",
+                    "NPM_CONFIG_CACHE": "/home/coder/.cache/npm",
+                    "PATH": "/home/coder/.local/bin:" + sidecar_plan.SYSTEM_PATH,
+                    "USER": "coder",
+                    **variables,
+                }.items()
+            )
+        ),
+        labels=sidecar_plan.labels(PLAN),
+        mounts=(
+            bind("/src/app", "/workspace"),
+            bind("/cache/aifo-init", "/opt/aifo/bin/aifo-init", read_only=True),
+            bind("/run/user/1000/aifo/side/run", "/run/aifo"),
+            bind("/run/user/1000/aifo/side/passwd", "/etc/passwd", read_only=True),
+            bind("/run/user/1000/aifo/side/group", "/etc/group", read_only=True),
+            bind("/etc/ssl/ca.crt", certificates, read_only=True),
+            MountSpec(
+                kind="tmpfs", target="/tmp", options="rw,exec,nosuid,nodev,size=2048,mode=1777"
+            ),
+            MountSpec(
+                kind="tmpfs",
+                target="/home/coder",
+                options="rw,exec,nosuid,nodev,size=4096,mode=0755,uid=1000,gid=100",
+            ),
+            MountSpec(kind="volume", source="node-cache-u1000", target="/home/coder/.cache"),
+            MountSpec(kind="volume", source="app-modules", target="/workspace/node_modules"),
+        ),
+        user="1000:100",
+        working_dir="/workspace",
+        network="bridge",
+        hostname="node-0123456789ab",
+        read_only=True,
+        cap_drop=("ALL",),
+        security_opt=("no-new-privileges",),
+        pids_limit=10,
+        memory=1024,
+    )
+
+
+def test_an_approved_mount_comes_last() -> None:
+    data = Mount(source=Path("/data"), target="/data")
+    plan = replace(PLAN, toolchain=replace(NODE, mounts=(data,)))
+    assert spec_of(plan).mounts[-1] == bind("/data", "/data", read_only=True)
+
+
+def test_root_cannot_give_files_away() -> None:
+    plan = replace(PLAN, owner=Owner(uid=0, gid=0))
+    assert ("TAR_OPTIONS", "--no-same-owner") in spec_of(plan).environment
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"inputs": "j" * 64},
+        {"owner": Owner(uid=1001, gid=100)},
+        {"covers": ()},
+        {"certificates": None},
+        {"proxies": (("HTTP_PROXY", "http://proxy"),)},
+        {"toolchain": replace(NODE, network="none")},
+        {"toolchain": replace(NODE, limits=replace(NODE.limits, memory=2048))},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_every_fact_is_in_the_digest(change: dict[str, object]) -> None:
+    assert replace(PLAN, **change).digest() != PLAN.digest()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [
+        (["/home/coder/.cache"], ()),
+        (["/go"], ()),
+        (
+            ["/home/coder/.cargo/registry", "/home/coder/.cargo/git"],
+            ("/home/coder/.cargo",),
+        ),
+        (["/home/coder/.cache", "/home/coder/.cache/ccache/x"], ("/home/coder/.cache/ccache",)),
+        (["/home/coder/a/b/c"], ("/home/coder/a", "/home/coder/a/b")),
+    ],
+)
+def test_directories_between_home_and_a_target(targets: list[str], expected: tuple[str]) -> None:
+    assert between(targets) == expected
+
+
+def info(**changes: object) -> EngineInfo:
+    base = EngineInfo(name="docker", version="1", platform="linux/amd64", endpoint="unix:///x")
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("engine", "user", "userns", "security"),
+    [
+        (info(), "1000:100", "", ("no-new-privileges",)),
+        (info(rootless=True), "0:0", "", ("no-new-privileges",)),
+        (info(name="podman", rootless=True), "1000:100", "keep-id", ("no-new-privileges",)),
+        (info(userns_remap=True), "1000:100", "host", ("no-new-privileges",)),
+        (info(apparmor=True), "1000:100", "", ("no-new-privileges", "apparmor=aifo-coder")),
+    ],
+)
+def test_adapted_to_the_engine(
+    engine: EngineInfo, user: str, userns: str, security: tuple[str, ...]
+) -> None:
+    spec = adapted(spec_of(PLAN), engine, apparmor="aifo-coder")
+    assert (spec.user, spec.userns, spec.security_opt) == (user, userns, security)
+
+
+@pytest.mark.parametrize(
+    ("owner", "users", "groups"),
+    [
+        (Owner(uid=0, gid=0), ["root"], ["root"]),
+        (Owner(uid=1000, gid=100), ["root", "coder"], ["root", "coder"]),
+        (Owner(uid=65534, gid=65534), ["root", "nobody"], ["root", "nogroup"]),
+    ],
+)
+def test_the_user_has_a_name(owner: Owner, users: list[str], groups: list[str]) -> None:
+    passwd_file, group_file = passwd(owner)
+    entries = [line.split(":") for line in passwd_file.decode().splitlines()]
+    assert {entry[0] for entry in entries} >= set(users)
+    assert [entry[3] for entry in entries if entry[2] == str(owner.uid)] == [str(owner.gid)]
+    assert {line.split(":")[0] for line in group_file.decode().splitlines()} >= set(groups)
