@@ -1,0 +1,1 @@
+"""From toolchains.yaml to the model: the only reader of YAML."""
