@@ -81,19 +81,31 @@ def default_sockets(environment: Mapping[str, str]) -> tuple[Path, ...]:
 def silence(endpoint: Endpoint) -> str:
     """Why the engine does not answer ``GET /_ping`` within 2 s; "" when it does."""
     try:
-        connection = _connection(endpoint)
-        try:
-            connection.request("GET", "/_ping")
-            status = connection.getresponse().status
-        finally:
-            connection.close()
+        ask(endpoint, "/_ping")
     except TimeoutError:
         return f"no answer within {PING_SECONDS:g} s"
     except OSError as error:
         return (error.strerror or str(error)).lower()
+    return ""
+
+
+def ask(endpoint: Endpoint, path: str) -> bytes:
+    """The engine's answer to one GET request; OSError when it gives none or refuses.
+
+    For the few questions that come before the SDK. AifoError for an address that needs a
+    helper program, such as ``ssh://``.
+    """
+    connection = _connection(endpoint)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        if response.status != http.HTTPStatus.OK:
+            raise OSError(f"HTTP status {response.status} for {path}")
+        return response.read()
     except http.client.HTTPException as error:
-        return f"does not speak HTTP: {type(error).__name__}"
-    return "" if status == http.HTTPStatus.OK else f"HTTP status {status} for /_ping"
+        raise OSError(f"does not speak HTTP: {type(error).__name__}") from None
+    finally:
+        connection.close()
 
 
 def unix(path: Path) -> str:
