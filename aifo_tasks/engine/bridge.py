@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import shlex
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -56,8 +57,7 @@ def make(bridge: str) -> None:
         if _range(bridge):
             return
         remove(bridge)
-    routes = json.loads(process.run(["ip", "-4", "-json", "route", "show", "table", "all"]).stdout)
-    address = free_address(route["dst"] for route in routes)
+    address = free_address(_routes())
     process.change(["ip", "link", "add", bridge, "type", "bridge"])
     process.change(["ip", "address", "add", address, "dev", bridge])
     process.change(["ip", "link", "set", bridge, "up"])
@@ -74,6 +74,14 @@ def remove(bridge: str) -> None:
         for rule in rules_of(listing, names):
             argv = ["iptables", "-w", "-t", table, "-D", *shlex.split(rule)[1:]]
             process.change(argv, check=False)  # somebody may have removed it by now
+
+
+def _routes() -> list[str]:
+    """Destinations of every routing table; none where a dry run has not installed ``ip``."""
+    if not shutil.which("ip"):
+        return []
+    shown = process.run(["ip", "-4", "-json", "route", "show", "table", "all"]).stdout
+    return [route["dst"] for route in json.loads(shown)]
 
 
 def _range(bridge: str) -> list[str]:
