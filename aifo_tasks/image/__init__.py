@@ -1,0 +1,1 @@
+"""A toolchain's image: its recipe, its base and its build."""

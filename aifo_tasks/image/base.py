@@ -1,0 +1,159 @@
+"""The image a toolchain is built on: the first declared source that gives one."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from aifo_tasks import log, registry
+from aifo_tasks.engine.api import Engine, ImageState
+from aifo_tasks.errors import AifoError
+from aifo_tasks.image import bootstrap
+from aifo_tasks.model import BaseSource, Image
+from aifo_tasks.registry import Prefixes
+
+Pull = Literal["auto", "never", "always"]
+"""auto pulls what the engine does not have, never pulls nothing, always asks the registry."""
+
+CONNECT_SECONDS = 3.0
+"""How long a registry may take to accept a connection."""
+
+_EXACT = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
+_VERSION = re.compile(r"[0-9]+(\.[0-9]+){0,2}")
+_PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """A base image the engine has. ``version`` is the tool's version that is built over it,
+    ``why`` says in words why it is this one."""
+
+    reference: str
+    digest: str
+    source: Literal["registry", "bootstrap"]
+    version: str
+    why: str
+
+
+def ensure(
+    engine: Engine, image: Image, *, prefixes: Prefixes, pull: Pull = "auto", consent: bool = False
+) -> Base:
+    """The first declared source that gives a base; each that does not is named with its reason.
+
+    ``consent`` allows the programs to be installed that a bootstrap needs. Raises AifoError
+    listing every source and its reason when none gives one.
+    """
+    asked = image.version or ""
+    if asked and not _VERSION.fullmatch(asked):
+        raise AifoError(image.name, f"version {asked!r} is not a number such as 20 or 20.19.5")
+    refused: list[tuple[str, AifoError]] = []
+    for source in image.base:
+        name = _name(source, asked, prefixes)
+        try:
+            if source.bootstrap is None:
+                found = _from_registry(engine, image, source, prefixes, pull)
+            else:
+                found = _bootstrapped(engine, image, source, consent=consent)
+        except AifoError as error:
+            refused.append((name, error))
+            log.warn(image.name, f"no base from {name}: {_short(error.problem)}")
+            continue
+        return dataclasses.replace(found, why="; ".join([*_reasons(refused), found.why]))
+    version = f" for version {asked}" if asked else ""
+    lines = "".join(f"\n  {reason}" for reason in _reasons(refused)) or ": none is declared"
+    hints = [error.hint for _, error in refused if error.hint]
+    raise AifoError(
+        image.name, f"no source gives a base image{version}{lines}", hint=hints[-1] if hints else ""
+    )
+
+
+def _from_registry(
+    engine: Engine, image: Image, source: BaseSource, prefixes: Prefixes, pull: Pull
+) -> Base:
+    assert source.reference is not None
+    version = image.version or source.version
+    if "{version}" not in source.reference:
+        version = _fitting(source, version)
+    resolved = registry.resolve(source.reference.replace("{version}", version), prefixes)
+    reference = resolved.reference
+    state = None if pull == "always" else engine.image(reference)
+    why = f"{reference} was in the engine"
+    if state is None:
+        if pull == "never":
+            raise AifoError(reference, "it is not in the engine, and PULL=never")
+        state = _pulled(engine, image, reference)
+        why = f"{reference} was pulled ({resolved.source})"
+    # The registry's digest is the same in every engine, the image's id need not be.
+    digest = next((text.partition("@")[2] for text in state.digests if "@" in text), state.id)
+    return Base(reference=reference, digest=digest, source="registry", version=version, why=why)
+
+
+def _pulled(engine: Engine, image: Image, reference: str) -> ImageState:
+    host = registry.host(reference)
+    if engine.info().local and _is_silent(host, os.environ):
+        raise AifoError(reference, f"{host} does not answer within {CONNECT_SECONDS:g} s")
+    log.step(image.name, f"pulling the base {reference}")
+    return engine.pull(reference, lambda line: log.progress(image.name, line))
+
+
+def _is_silent(host: str, environ: Mapping[str, str]) -> bool:
+    """True when packets to a registry vanish, where the engine would wait for minutes.
+
+    A name that does not resolve or a refused connection is left to the engine, which says
+    so at once; and where a proxy is set a direct connection tells nothing.
+    """
+    import socket
+
+    if any(environ.get(name) for name in _PROXIES):
+        return False
+    name, _, port = host.partition(":")
+    try:
+        socket.create_connection((name, int(port or 443)), timeout=CONNECT_SECONDS).close()
+    except TimeoutError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
+
+
+def _bootstrapped(engine: Engine, image: Image, source: BaseSource, *, consent: bool) -> Base:
+    assert source.bootstrap is not None
+    version = image.version or source.version
+    if not _EXACT.fullmatch(version):
+        version = _fitting(source, version)
+    reference, state, why = bootstrap.ensure(
+        engine, source.bootstrap, subject=image.name, consent=consent
+    )
+    return Base(reference=reference, digest=state.id, source="bootstrap", version=version, why=why)
+
+
+def _fitting(source: BaseSource, asked: str) -> str:
+    """The one version a source gives, if that is what was asked for."""
+    if source.version == asked or source.version.startswith(f"{asked}."):
+        return source.version
+    exact = " and any other that is exact to the last number" if source.bootstrap else ""
+    raise AifoError(
+        "version", f"it gives version {source.version}{exact}, not {asked}",
+        hint=f"version: {source.version}",
+    )  # fmt: skip
+
+
+def _name(source: BaseSource, asked: str, prefixes: Prefixes) -> str:
+    if source.bootstrap is not None:
+        return f"Debian {source.bootstrap.suite}"
+    reference = (source.reference or "").replace("{version}", asked or source.version)
+    return registry.resolve(reference, prefixes).reference
+
+
+def _reasons(refused: list[tuple[str, AifoError]]) -> list[str]:
+    return [f"{name}: {_short(error.problem)}" for name, error in refused]
+
+
+def _short(problem: str) -> str:
+    """The end of an engine's long chain of causes, on one line."""
+    lines = problem.strip().splitlines() or [""]
+    return ": ".join(lines[-1].split(": ")[-2:])

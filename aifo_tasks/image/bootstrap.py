@@ -1,0 +1,138 @@
+"""A base image made from the Debian archive, for machines that reach no image registry."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from aifo_tasks import files, log, process
+from aifo_tasks.engine.api import Engine, ImageState, ImportSpec
+from aifo_tasks.errors import AifoError, ProcessError
+from aifo_tasks.model import Bootstrap
+
+DEBIAN_MIRROR = "AIFO_DEBIAN_MIRROR"
+"""The variable that names another archive than Debian's own."""
+
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+VERSION = "1"
+"""Raised when the same declaration is made into another root file system."""
+
+_ARCHITECTURES = {
+    "386": "i386", "amd64": "amd64", "arm": "armhf", "arm64": "arm64",
+    "ppc64le": "ppc64el", "riscv64": "riscv64", "s390x": "s390x",
+}  # fmt: skip
+
+
+def ensure(
+    engine: Engine, bootstrap: Bootstrap, *, subject: str, consent: bool = False
+) -> tuple[str, ImageState, str]:
+    """The reference and state of the imported root file system, and in words where it is from.
+
+    ``consent`` allows mmdebstrap to be installed. Raises AifoError when it cannot be made.
+    """
+    mirror = os.environ.get(DEBIAN_MIRROR, "").strip()
+    architecture = _architecture(engine.info().platform)
+    key = files.digest(
+        VERSION, bootstrap.suite, bootstrap.variant, *sorted(bootstrap.include),
+        architecture, mirror,
+    )  # fmt: skip
+    name = f"{bootstrap.suite}-{key[:12]}"
+    tag = f"aifo-base:{name}"
+    state = engine.image(tag)
+    if state is not None:
+        return tag, state, f"{tag} was in the engine"
+    with alone(f"base-{name}", subject):
+        state = engine.image(tag)
+        if state is not None:
+            return tag, state, f"{tag} was in the engine"
+        archive = files.cache_dir() / "base" / f"{name}.tar"
+        argv = command(bootstrap, architecture, mirror, archive)
+        state = _made(engine, tag, argv, archive, subject=subject, consent=consent)
+    return tag, state, f"{tag} was made from the Debian archive"
+
+
+def command(bootstrap: Bootstrap, architecture: str, mirror: str, archive: Path) -> tuple[str, ...]:
+    """The mmdebstrap command that writes the root file system to ``archive``.
+
+    Without a mirror it takes Debian's own and adds the suite's updates and security updates.
+    """
+    include = (f"--include={','.join(bootstrap.include)}",) if bootstrap.include else ()
+    return (
+        "mmdebstrap",
+        f"--variant={bootstrap.variant}",
+        *include,
+        f"--architectures={architecture}",
+        f"--keyring={KEYRING}",
+        "--dpkgopt=path-exclude=/usr/share/doc/*",
+        "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+        "--dpkgopt=path-exclude=/usr/share/locale/*",
+        "--dpkgopt=path-exclude=/usr/share/man/*",
+        bootstrap.suite,
+        str(archive),
+        *((mirror,) if mirror else ()),
+    )
+
+
+@contextlib.contextmanager
+def alone(name: str, subject: str) -> Iterator[None]:
+    """Keep other processes of this user from doing the same work at the same time."""
+    if log.is_dry_run():
+        yield
+        return
+    with files.locked(
+        files.run_dir() / f"{name}.lock",
+        on_wait=lambda: log.step(subject, "waiting for another process that makes it"),
+    ):
+        yield
+
+
+def _made(
+    engine: Engine,
+    tag: str,
+    argv: tuple[str, ...],
+    archive: Path,
+    *,
+    subject: str,
+    consent: bool,
+) -> ImageState:
+    from aifo_tasks.engine import provision
+
+    provision.ensure_program("mmdebstrap", consent=consent)
+    if not KEYRING.is_file() and not log.is_dry_run():
+        raise AifoError(
+            str(KEYRING), "Debian's keyring is missing",
+            hint="apt-get install -y debian-archive-keyring",
+        )  # fmt: skip
+    log.step(subject, f"making the base {tag} from the Debian archive")
+    files.make_directory(archive.parent)
+    try:
+        if log.command(f"SOURCE_DATE_EPOCH=0 {shlex.join(argv)}"):
+            process.stream(
+                argv,
+                lambda line: log.progress(subject, line),
+                environment={"SOURCE_DATE_EPOCH": "0"},
+            )
+        return engine.import_image(ImportSpec(archive=archive, tag=tag))
+    except ProcessError as error:
+        raise AifoError("mmdebstrap", _complaint(error.tail)) from None
+    finally:
+        # The engine has it now; another engine makes its own in less time than it is worth.
+        if log.command(f"rm -f {shlex.quote(str(archive))}"):
+            archive.unlink(missing_ok=True)
+
+
+def _architecture(platform: str) -> str:
+    name = platform.split("/")[1] if "/" in platform else platform
+    if name not in _ARCHITECTURES:
+        raise AifoError("Debian", f"has no architecture for {platform}")
+    return _ARCHITECTURES[name]
+
+
+def _complaint(tail: str) -> str:
+    """What mmdebstrap and apt call errors, else the last line."""
+    lines = [line.strip() for line in tail.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith(("E:", "W:"))]
+    return "; ".join(errors[-2:] or lines[-1:]) or "failed and said nothing"

@@ -1,0 +1,154 @@
+"""A toolchain's image: is it what the files ask for, and if not, building it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import aifo_tasks
+from aifo_tasks import certificates, log
+from aifo_tasks.engine.api import BuildSpec, Engine, ImageState
+from aifo_tasks.image import base as bases
+from aifo_tasks.image import recipe as recipes
+from aifo_tasks.image.base import Base, Pull
+from aifo_tasks.image.bootstrap import alone
+from aifo_tasks.image.recipe import Recipe
+from aifo_tasks.model import Image, Toolchain
+from aifo_tasks.registry import Prefixes
+
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+"""Build arguments every builder knows; they are in no layer, label or digest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A toolchain's image the engine has; ``reason`` is why it was built just now, None when
+    it was up to date."""
+
+    reference: str
+    id: str
+    reason: str | None = None
+
+
+def ensure(
+    engine: Engine,
+    toolchain: Toolchain,
+    *,
+    prefixes: Prefixes,
+    pull: Pull = "auto",
+    no_cache: bool = False,
+    consent: bool = False,
+) -> Built:
+    """Build the image unless the engine has it and it is what the files ask for.
+
+    ``no_cache`` builds always. ``pull="always"`` asks the base's registry too. ``consent``
+    allows programs to be installed that a bootstrapped base needs.
+    """
+    image = toolchain.image
+    reason = "" if pull == "always" or no_cache else stale(engine, toolchain)
+    if reason is None:
+        return _up_to_date(engine, image)
+    with alone(f"image-{image.name}", image.name):
+        if not no_cache and pull != "always":
+            reason = stale(engine, toolchain)
+            if reason is None:  # another process built it while we waited
+                return _up_to_date(engine, image)
+        base = bases.ensure(engine, image, prefixes=prefixes, pull=pull, consent=consent)
+        recipe = _recipe(engine, image, base.version, base.digest)
+        reason = "a build without cache was asked for" if no_cache else None
+        if reason is None:
+            reason = _difference(engine.image(image.reference), recipe)
+        if not reason:
+            return _up_to_date(engine, image)
+        return _build(engine, image, base, recipe, reason, no_cache=no_cache)
+
+
+def stale(engine: Engine, toolchain: Toolchain) -> str | None:
+    """Why the image has to be built, None when it is up to date; no registry is asked."""
+    image = toolchain.image
+    state = engine.image(image.reference)
+    if state is None:
+        return "the engine does not have it"
+    version = state.labels.get(recipes.TOOL_VERSION, "")
+    recipe = _recipe(engine, image, version, state.labels.get(recipes.BASE, ""))
+    return _difference(state, recipe) or None
+
+
+def dockerfile(toolchain: Toolchain, labels: Mapping[str, str] | None = None) -> str:
+    """The Dockerfile as it is given to the builder.
+
+    ``labels`` are the built image's, if there is one: they tell which of the declared
+    sources gave the base and so the version, where the file leaves that open.
+    """
+    image = toolchain.image
+    built = (labels or {}).get(recipes.TOOL_VERSION)
+    declared = image.base[0].version if image.base else ""
+    return recipes.render(image, image.version or built or declared)
+
+
+def build_arguments(
+    image: Image, base: Base, environ: Mapping[str, str]
+) -> tuple[tuple[str, str], ...]:
+    """The base, the file's own arguments, and the proxies of the host's environment."""
+    proxies = tuple((name, environ[name]) for name in PROXIES if environ.get(name))
+    return (("BASE", base.reference), *image.arguments, *proxies)
+
+
+def _build(
+    engine: Engine, image: Image, base: Base, recipe: Recipe, reason: str, *, no_cache: bool
+) -> Built:
+    log.step(image.name, f"building over {base.reference}: {reason}")
+    log.step(image.name, f"base {base.digest[:19]}: {base.why}")
+    _warn_of_local_proxies(image, os.environ)
+    bundle = certificates.bundle(os.environ)
+    spec = BuildSpec(
+        tag=image.reference,
+        context=image.context,
+        dockerfile=recipe.dockerfile,
+        arguments=build_arguments(image, base, os.environ),
+        secrets=() if bundle is None else (("ca", bundle),),
+        labels=_labels(image, base, recipe),
+        no_cache=no_cache,
+    )
+    state = engine.build(spec, lambda line: log.progress(image.name, line))
+    return Built(reference=image.reference, id=state.id, reason=reason)
+
+
+def _labels(image: Image, base: Base, recipe: Recipe) -> tuple[tuple[str, str], ...]:
+    return (
+        *recipe.labels,
+        (recipes.BASE, base.digest),
+        (recipes.BASE_REFERENCE, base.reference),
+        (recipes.BASE_SOURCE, base.source),
+        (recipes.TOOL_VERSION, base.version),
+        (recipes.PACKAGE_VERSION, aifo_tasks.__version__),
+        ("org.opencontainers.image.title", image.name),
+        ("org.opencontainers.image.version", base.version),
+        ("org.opencontainers.image.base.name", base.reference),
+        ("org.opencontainers.image.base.digest", base.digest),
+    )
+
+
+def _recipe(engine: Engine, image: Image, version: str, base: str) -> Recipe:
+    return recipes.recipe(image, version=version, base=base, platform=engine.info().platform)
+
+
+def _difference(state: ImageState | None, recipe: Recipe) -> str:
+    if state is None:
+        return "the engine does not have it"
+    return recipes.explain(state.labels, recipe)
+
+
+def _up_to_date(engine: Engine, image: Image) -> Built:
+    state = engine.image(image.reference)
+    return Built(reference=image.reference, id=state.id if state else "")
+
+
+def _warn_of_local_proxies(image: Image, environ: Mapping[str, str]) -> None:
+    for name in PROXIES:
+        value = environ.get(name, "")
+        host = urlsplit(value if "://" in value else f"//{value}").hostname or ""
+        if not name.lower().startswith("no_") and host in {"localhost", "127.0.0.1", "::1"}:
+            log.warn(image.name, f"{name} names {host}, which in a build is the build itself")

@@ -1,0 +1,146 @@
+"""Everything an image's content depends on, rendered, digested and told apart in words."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from aifo_tasks import files
+from aifo_tasks.errors import AifoError
+from aifo_tasks.model import Image
+
+VERSION = "1"
+"""Raised when this package builds otherwise from the same inputs."""
+
+TEMPLATE = "Dockerfile.j2"
+
+RECIPE = "io.aifo.recipe"
+INPUTS = "io.aifo.inputs"
+BASE = "io.aifo.base"
+BASE_REFERENCE = "io.aifo.base.reference"
+BASE_SOURCE = "io.aifo.base.source"
+TOOL_VERSION = "io.aifo.tool-version"
+PACKAGE_VERSION = "io.aifo.version"
+
+_WORDS = {"dockerfile": "Dockerfile", "base sources": "declared base sources"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """A rendered Dockerfile and the name and digest or value of every input, sorted."""
+
+    dockerfile: str
+    inputs: tuple[tuple[str, str], ...]
+
+    @property
+    def digest(self) -> str:
+        """What the label ``io.aifo.recipe`` holds: 64 hexadecimal digits."""
+        return files.digest(*(part for pair in self.inputs for part in pair))
+
+    @property
+    def labels(self) -> tuple[tuple[str, str], ...]:
+        """The two labels that a later run compares."""
+        return ((RECIPE, self.digest), (INPUTS, json.dumps(dict(self.inputs))))
+
+
+def recipe(image: Image, *, version: str, base: str, platform: str) -> Recipe:
+    """The recipe of an image of ``version`` over the base with the digest ``base``.
+
+    Raises AifoError when the context or its template cannot be used.
+    """
+    dockerfile = render(image, version)
+    inputs = {
+        "recipe": VERSION,
+        "dockerfile": files.digest(dockerfile),
+        "base": base,
+        "base sources": files.digest(repr(image.base)),
+        "version": image.version or "",
+        "platform": platform,
+    }
+    inputs |= {f"argument {name}": files.digest(value) for name, value in image.arguments}
+    inputs |= {
+        f"file {path.relative_to(image.context).as_posix()}": _file_digest(path)
+        for path in image.context.rglob("*")
+        if path.is_file() and path != image.context / TEMPLATE
+    }
+    return Recipe(dockerfile=dockerfile, inputs=tuple(sorted(inputs.items())))
+
+
+def render(image: Image, version: str) -> str:
+    """The Dockerfile for ``version`` of the tool; every value comes from the model.
+
+    Raises AifoError when there is no template, or it has a mistake.
+    """
+    import jinja2
+
+    template = image.context / TEMPLATE
+    try:
+        source = template.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AifoError(str(template), f"cannot be read: {error}") from None
+    # A Dockerfile is no HTML: escaping would turn & and quotes into entities.
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701  # see above
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    try:
+        return environment.from_string(source).render(image=image, version=version)
+    except jinja2.TemplateSyntaxError as error:
+        raise AifoError(f"{template}:{error.lineno}", error.message or "is no template") from None
+    except jinja2.TemplateError as error:
+        raise AifoError(str(template), error.message or "cannot be rendered") from None
+
+
+def inputs(image: Image) -> str:
+    """A digest of what is declared and of the raw context, cheap and without rendering.
+
+    As long as it stays the same, what the files ask for is the same image.
+    """
+    declared = dataclasses.replace(image, context=Path())
+    return files.digest(VERSION, repr(declared), files.digest_tree(image.context))
+
+
+def explain(labels: Mapping[str, str], new: Recipe) -> str:
+    """Which input of a built image is another now, in words; "" when none is."""
+    if labels.get(RECIPE) == new.digest:
+        return ""
+    try:
+        old = json.loads(labels[INPUTS])
+    except (KeyError, ValueError):
+        old = None
+    if not isinstance(old, dict):
+        return "the image does not say what it was made of"
+    now = dict(new.inputs)
+    names = sorted(name for name in old.keys() | now.keys() if old.get(name) != now.get(name))
+    if not names:
+        return "the image's own record of what it was made of is damaged"
+    # Another base or version is rendered into another Dockerfile: name the cause alone.
+    if "dockerfile" in names and "version" in names:
+        names.remove("dockerfile")
+    return "; ".join(_phrase(name, old.get(name), now.get(name)) for name in names)
+
+
+def _phrase(name: str, old: str | None, new: str | None) -> str:
+    kind, _, rest = name.partition(" ")
+    change = "was added" if old is None else "was removed" if new is None else "changed"
+    if kind == "argument":
+        return f"build argument {rest} {change}"
+    if kind == "file":
+        return f"{rest} {change}"
+    if name == "recipe":
+        return "this package builds it otherwise now"
+    if name in {"version", "platform"} and old and new:
+        return f"the {name} changed from {old} to {new}"
+    return f"the {_WORDS.get(name, name)} changed"
+
+
+def _file_digest(path: Path) -> str:
+    executable = "x" if os.access(path, os.X_OK) else "-"
+    return files.digest(executable, path.read_bytes())
