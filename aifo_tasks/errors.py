@@ -77,7 +77,12 @@ class UnsafePathError(AifoError):
 
 
 class OverlayError(AifoError):
-    """A dependency directory is not a container volume of its own."""
+    """A dependency directory is not a container volume of its own; the subject begins the
+    sentence."""
+
+    def __str__(self) -> str:
+        text = f"{self.subject} {self.problem}"
+        return f"{text} (hint: {self.hint})" if self.hint else text
 
 
 class InstallError(AifoError):

@@ -1,0 +1,1 @@
+"""Installing a project's dependencies into its overlays, once per change."""
