@@ -1,0 +1,47 @@
+"""What an engine's refusals are called here; the sentences for both ways of asking it."""
+
+from __future__ import annotations
+
+import re
+
+from aifo_tasks.errors import ConflictError, EngineError, NotFoundError
+
+_REMEDIES = (
+    (re.compile(r"no space left on device", re.IGNORECASE), "docker system df"),
+    (re.compile(r"apparmor", re.IGNORECASE), "aa-status"),
+    (re.compile(r"client version \S+ is too new", re.IGNORECASE), "doit engine"),
+)
+
+
+def refused(subject: str, status: int, explanation: str) -> EngineError:
+    """The engine's answer with an HTTP status of 400 or more, as one of our errors."""
+    text = explanation.strip().removeprefix("Error response from daemon: ") or f"status {status}"
+    hint = next((remedy for pattern, remedy in _REMEDIES if pattern.search(text)), "")
+    if status == 404:
+        return NotFoundError(subject, text, hint=hint)
+    if status == 409 or (status == 403 and "active endpoints" in text):
+        return ConflictError(subject, text, hint=hint)
+    return EngineError(subject, text, hint=hint)
+
+
+def unreachable(endpoint: str, error: BaseException) -> EngineError:
+    """No engine answers there: the operating system's reason, and how to get one."""
+    cause = _system_error(error)
+    reason = str(error) or type(error).__name__
+    if cause is not None and cause.strerror:
+        reason = cause.strerror.lower()
+    denied = isinstance(cause, PermissionError)
+    hint = 'sudo usermod -aG docker "$USER"' if denied else "doit engine"
+    problem = f"cannot be reached at {endpoint}: {reason}"
+    return EngineError("container engine", problem, hint=hint)
+
+
+def _system_error(error: BaseException) -> OSError | None:
+    """What the operating system said; HTTP libraries wrap it several times."""
+    seen: list[BaseException] = [error]
+    for found in seen:
+        if isinstance(found, OSError) and found.strerror:
+            return found
+        below = (found.__cause__, found.__context__, *found.args)
+        seen += [one for one in below if isinstance(one, BaseException) and one not in seen]
+    return None
