@@ -60,7 +60,7 @@ def ensure(
                 found = _bootstrapped(engine, image, source, consent=consent)
         except AifoError as error:
             refused.append((name, error))
-            log.warn(image.name, f"no base from {name}: {_short(error.problem)}")
+            log.step(image.name, f"no base from {name}: {_short(error.problem)}")
             continue
         return dataclasses.replace(found, why="; ".join([*_reasons(refused), found.why]))
     version = f" for version {asked}" if asked else ""

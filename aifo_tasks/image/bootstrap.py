@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,9 +99,10 @@ def _made(
     subject: str,
     consent: bool,
 ) -> ImageState:
-    from aifo_tasks.engine import provision
+    if shutil.which("mmdebstrap") is None:
+        from aifo_tasks.engine import provision
 
-    provision.ensure_program("mmdebstrap", consent=consent)
+        provision.ensure_program("mmdebstrap", consent=consent)
     if not KEYRING.is_file() and not log.is_dry_run():
         raise AifoError(
             str(KEYRING), "Debian's keyring is missing",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,8 @@ def recipe(image: Image, *, version: str, base: str, platform: str) -> Recipe:
 def render(image: Image, version: str) -> str:
     """The Dockerfile for ``version`` of the tool; every value comes from the model.
 
+    A template has ``image`` and ``version``, and ``| sh`` quotes a word for a shell.
+
     Raises AifoError when there is no template, or it has a mistake.
     """
     import jinja2
@@ -90,6 +93,7 @@ def render(image: Image, version: str) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["sh"] = shlex.quote
     try:
         return environment.from_string(source).render(image=image, version=version)
     except jinja2.TemplateSyntaxError as error:
