@@ -85,7 +85,8 @@ def silence(endpoint: Endpoint) -> str:
     except TimeoutError:
         return f"no answer within {PING_SECONDS:g} s"
     except OSError as error:
-        return (error.strerror or str(error)).lower()
+        reason = error.strerror or str(error)
+        return reason[:1].lower() + reason[1:]
     return ""
 
 
@@ -100,7 +101,7 @@ def ask(endpoint: Endpoint, path: str) -> bytes:
         connection.request("GET", path)
         response = connection.getresponse()
         if response.status != http.HTTPStatus.OK:
-            raise OSError(f"HTTP status {response.status} for {path}")
+            raise OSError(f"status {response.status} for {path}")
         return response.read()
     except http.client.HTTPException as error:
         raise OSError(f"does not speak HTTP: {type(error).__name__}") from None

@@ -174,6 +174,8 @@ def _ended(private: Private) -> bool:
     found = pid is not None or bridge.is_there(private.bridge)
     if found:
         bridge.remove(private.bridge)
+    for mount in _mounts(private):
+        process.change(["umount", mount])
     for path in (private.socket, private.pidfile, private.config):
         if path.exists() and log.command(f"rm -f {shlex.quote(str(path))}"):
             path.unlink(missing_ok=True)
@@ -219,6 +221,15 @@ def _leftovers(private: Private) -> list[int]:
         for entry in Path("/proc").iterdir()
         if entry.name.isdigit() and any(below in word for word in _arguments(int(entry.name)))
     ]
+
+
+def _mounts(private: Private) -> list[str]:
+    """What a daemon that was killed left mounted, deepest first; it binds even its data root."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    points = [line.split()[4] for line in lines]
+    tops = (str(private.data_root), str(private.run_dir))
+    ours = [point for point in points if any(f"{point}/".startswith(f"{top}/") for top in tops)]
+    return sorted(ours, key=len, reverse=True)
 
 
 def _networks(private: Private) -> list[str]:

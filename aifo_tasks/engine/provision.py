@@ -43,7 +43,7 @@ def ensure(*, consent: bool) -> Endpoint:
         return found
     if not (consent and is_root()):
         raise _refusal()
-    if not startable:
+    if not startable or packages.missing_buildx():
         packages.install_engine()
     return private.start(PRIVATE)
 
