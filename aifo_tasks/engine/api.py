@@ -242,9 +242,15 @@ class Engine(Protocol):
     def remove_container(self, name: str) -> None: ...
 
     def read_archive(self, volume: str, image: str) -> Iterator[bytes]:
-        """The content of a volume as a tar stream; ``image`` is any image the engine has."""
+        """The content of a volume as a tar stream; ``image`` is any image the engine has.
+
+        Names are relative to the volume, with or without ``./`` before them.
+        """
         ...
 
     def write_archive(self, volume: str, image: str, archive: Iterator[bytes]) -> None:
-        """Unpack a tar stream into a volume, owners as the stream says."""
+        """Unpack a tar stream into a volume, owners as the stream says.
+
+        The volume's own directory keeps its owner.
+        """
         ...

@@ -19,9 +19,10 @@ import docker.errors
 import docker.utils
 import requests
 import urllib3
+from docker.utils.socket import frames_iter
 
 from aifo_tasks import log
-from aifo_tasks.engine import body, buildx, preview, states
+from aifo_tasks.engine import body, buildx, dialect, light, preview, states
 from aifo_tasks.engine.api import (
     BuildSpec,
     ContainerSpec,
@@ -49,13 +50,16 @@ def connect(endpoint: str) -> DockerEngine:
 
     Raises EngineError when nothing answers there.
     """
+    # asked by ourselves first: the SDK would leak a socket when nobody listens
+    local = endpoint.startswith("unix://")
+    version = light.get(endpoint, "/version")["ApiVersion"] if local else "auto"
     options: dict[str, Any] = {}
     if endpoint.startswith("tcp://") and os.environ.get("DOCKER_TLS_VERIFY"):
         options["tls"] = docker.utils.kwargs_from_env().get("tls", False)
     try:
         api = docker.APIClient(
             base_url=endpoint,
-            version="auto",
+            version=version,
             timeout=600,
             use_ssh_client=endpoint.startswith("ssh://"),
             **options,
@@ -203,6 +207,7 @@ class DockerEngine:
     # containers
 
     def start(self, spec: ContainerSpec) -> ContainerState:
+        spec = self._bridged(spec)
         if not self._announce(preview.run_argv(spec, self._client, detach=True)):
             return ContainerState(id="", name=spec.name, status="")
         with contextlib.ExitStack() as undo:
@@ -215,14 +220,18 @@ class DockerEngine:
         return state or ContainerState(id=identifier, name=spec.name, status="removed")
 
     def run(self, spec: ContainerSpec) -> Finished:
+        spec = self._bridged(spec)
         if not self._announce(preview.run_argv(spec, self._client)):
             return Finished(status=0, output=b"")
         with contextlib.ExitStack() as undo:
             identifier = self._create(dataclasses.replace(spec, remove=False), undo)
             with self._asking(spec.name or spec.image):
-                output = self._api.attach(identifier, stream=True)  # before it writes
+                attached = self._api.attach_socket(identifier)  # before it writes
+                # the SDK hands out a reader and leaves the connection to us
+                undo.callback(getattr(attached, "_response", attached).close)
                 self._api.start(identifier)
-                written = b"".join(output)
+                frames = frames_iter(attached, tty=False)  # type: ignore[no-untyped-call]
+                written = b"".join(chunk for _, chunk in frames)
                 status = self._api.wait(identifier, timeout=None)["StatusCode"]
         return Finished(status=status, output=written)
 
@@ -238,6 +247,9 @@ class DockerEngine:
         identifier = str(created["Id"])
         undo.callback(self._remove, identifier)
         return identifier
+
+    def _bridged(self, spec: ContainerSpec) -> ContainerSpec:
+        return dialect.bridged(spec) if self.info().name == "podman" else spec
 
     def container(self, name: str) -> ContainerState | None:
         found = self._inspect(name)

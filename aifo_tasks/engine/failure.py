@@ -12,14 +12,19 @@ _REMEDIES = (
     (re.compile(r"client version \S+ is too new", re.IGNORECASE), "doit engine"),
 )
 
+# Podman says these with status 500
+_MISSING = re.compile(r"no such (container|image|volume|network)|network not found")
+_TAKEN = re.compile(r"already in use|already exists|being used|has active endpoints")
+
 
 def refused(subject: str, status: int, explanation: str) -> EngineError:
     """The engine's answer with an HTTP status of 400 or more, as one of our errors."""
     text = explanation.strip().removeprefix("Error response from daemon: ") or f"status {status}"
     hint = next((remedy for pattern, remedy in _REMEDIES if pattern.search(text)), "")
-    if status == 404:
+    if status == 404 or _MISSING.search(text):
         return NotFoundError(subject, text, hint=hint)
-    if status == 409 or (status == 403 and "active endpoints" in text):
+    # Podman's 409 to an attach says that the container cannot be started
+    if _TAKEN.search(text) or (status == 409 and "for attach" not in text):
         return ConflictError(subject, text, hint=hint)
     return EngineError(subject, text, hint=hint)
 

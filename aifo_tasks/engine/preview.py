@@ -33,15 +33,15 @@ def run_argv(spec: ContainerSpec, client: Argv = DOCKER, *, detach: bool = False
     """``docker run`` of a container; with ``detach`` what ``start`` does, else what ``run``."""
     words = [*client, "run", *_flag("--detach", detach)]
     words += _flag("--rm", spec.remove or not detach)
-    return (*words, *_container(spec))
+    return (*words, *_container(spec, client))
 
 
 def create_argv(spec: ContainerSpec, client: Argv = DOCKER) -> Argv:
     """``docker create`` of a container that somebody removes."""
-    return (*client, "create", *_container(spec))
+    return (*client, "create", *_container(spec, client))
 
 
-def _container(spec: ContainerSpec) -> Iterator[str]:
+def _container(spec: ContainerSpec, client: Argv) -> Iterator[str]:
     yield from ("--pull", "never")
     yield from _option("--name", spec.name)
     yield from _option("--network", spec.network)
@@ -50,6 +50,7 @@ def _container(spec: ContainerSpec) -> Iterator[str]:
     yield from _option("--workdir", spec.working_dir)
     yield from _option("--hostname", spec.hostname)
     yield from _flag("--read-only", spec.read_only)
+    yield from _flag("--read-only-tmpfs=false", spec.read_only and client[0] == "podman")
     yield from _options("--cap-drop", spec.cap_drop)
     yield from _options("--cap-add", spec.cap_add)
     yield from _options("--security-opt", spec.security_opt)

@@ -1,0 +1,39 @@
+"""What has to be said to Podman in another way, and what stays different there.
+
+Bridged:
+
+- a tmpfs takes no ``uid=`` and ``gid=``: ``U`` gives it to the container's user;
+- a tmpfs starts with what the image has in that directory, unless told ``notmpcopyup``;
+- ``--read-only`` adds writable directories of its own (preview says ``--read-only-tmpfs=false``);
+- builds go through ``podman --url … build``: it has no buildx;
+- names without a registry get ``localhost/``; either spelling finds the image;
+- what is missing or taken is told with other statuses: ``failure`` reads the words.
+
+Different, and to be known:
+
+- a tmpfs belongs to the container's user also when another ``uid=`` is asked for;
+- a built image carries the label ``io.buildah.version``;
+- an archive's ``./`` changes the mode of the volume's own directory;
+- containers get a limit on open files and processes that root itself may not be allowed to
+  raise: then ``default_ulimits`` in containers.conf has to name lower ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from aifo_tasks.engine.api import ContainerSpec, MountSpec
+
+
+def bridged(spec: ContainerSpec) -> ContainerSpec:
+    """The container to ask Podman for, so that it comes out as Docker would make it."""
+    return dataclasses.replace(spec, mounts=tuple(_mount(mount) for mount in spec.mounts))
+
+
+def _mount(mount: MountSpec) -> MountSpec:
+    if mount.kind != "tmpfs":
+        return mount
+    options = [option for option in mount.options.split(",") if option]
+    kept = [option for option in options if not option.startswith(("uid=", "gid="))]
+    owned = ["U"] if kept != options else []
+    return dataclasses.replace(mount, options=",".join([*kept, *owned, "notmpcopyup"]))
