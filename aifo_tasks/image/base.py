@@ -60,7 +60,7 @@ def ensure(
                 found = _bootstrapped(engine, image, source, consent=consent)
         except AifoError as error:
             refused.append((name, error))
-            log.step(image.name, f"no base from {name}: {_short(error.problem)}")
+            log.step(image.name, f"no base from {name}: {short(error.problem)}")
             continue
         return dataclasses.replace(found, why="; ".join([*_reasons(refused), found.why]))
     version = f" for version {asked}" if asked else ""
@@ -77,7 +77,7 @@ def _from_registry(
     assert source.reference is not None
     version = image.version or source.version
     if "{version}" not in source.reference:
-        version = _fitting(source, version)
+        version = fitting(source, version)
     resolved = registry.resolve(source.reference.replace("{version}", version), prefixes)
     reference = resolved.reference
     state = None if pull == "always" else engine.image(reference)
@@ -94,13 +94,13 @@ def _from_registry(
 
 def _pulled(engine: Engine, image: Image, reference: str) -> ImageState:
     host = registry.host(reference)
-    if engine.info().local and _is_silent(host, os.environ):
+    if engine.info().local and is_silent(host, os.environ):
         raise AifoError(reference, f"{host} does not answer within {CONNECT_SECONDS:g} s")
     log.step(image.name, f"pulling the base {reference}")
     return engine.pull(reference, lambda line: log.progress(image.name, line))
 
 
-def _is_silent(host: str, environ: Mapping[str, str]) -> bool:
+def is_silent(host: str, environ: Mapping[str, str]) -> bool:
     """True when packets to a registry vanish, where the engine would wait for minutes.
 
     A name that does not resolve or a refused connection is left to the engine, which says
@@ -124,14 +124,14 @@ def _bootstrapped(engine: Engine, image: Image, source: BaseSource, *, consent: 
     assert source.bootstrap is not None
     version = image.version or source.version
     if not _EXACT.fullmatch(version):
-        version = _fitting(source, version)
+        version = fitting(source, version)
     reference, state, why = bootstrap.ensure(
         engine, source.bootstrap, subject=image.name, consent=consent
     )
     return Base(reference=reference, digest=state.id, source="bootstrap", version=version, why=why)
 
 
-def _fitting(source: BaseSource, asked: str) -> str:
+def fitting(source: BaseSource, asked: str) -> str:
     """The one version a source gives, if that is what was asked for."""
     if source.version == asked or source.version.startswith(f"{asked}."):
         return source.version
@@ -150,10 +150,10 @@ def _name(source: BaseSource, asked: str, prefixes: Prefixes) -> str:
 
 
 def _reasons(refused: list[tuple[str, AifoError]]) -> list[str]:
-    return [f"{name}: {_short(error.problem)}" for name, error in refused]
+    return [f"{name}: {short(error.problem)}" for name, error in refused]
 
 
-def _short(problem: str) -> str:
+def short(problem: str) -> str:
     """The end of an engine's long chain of causes, on one line."""
     lines = problem.strip().splitlines() or [""]
     return ": ".join(lines[-1].split(": ")[-2:])

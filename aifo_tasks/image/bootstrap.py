@@ -35,7 +35,7 @@ def ensure(
     ``consent`` allows mmdebstrap to be installed. Raises AifoError when it cannot be made.
     """
     mirror = os.environ.get(DEBIAN_MIRROR, "").strip()
-    architecture = _architecture(engine.info().platform)
+    architecture = architecture_of(engine.info().platform)
     key = files.digest(
         VERSION, bootstrap.suite, bootstrap.variant, *sorted(bootstrap.include),
         architecture, mirror,
@@ -119,21 +119,21 @@ def _made(
             )
         return engine.import_image(ImportSpec(archive=archive, tag=tag))
     except ProcessError as error:
-        raise AifoError("mmdebstrap", _complaint(error.tail)) from None
+        raise AifoError("mmdebstrap", complaint(error.tail)) from None
     finally:
         # The engine has it now; another engine makes its own in less time than it is worth.
         if log.command(f"rm -f {shlex.quote(str(archive))}"):
             archive.unlink(missing_ok=True)
 
 
-def _architecture(platform: str) -> str:
+def architecture_of(platform: str) -> str:
     name = platform.split("/")[1] if "/" in platform else platform
     if name not in _ARCHITECTURES:
         raise AifoError("Debian", f"has no architecture for {platform}")
     return _ARCHITECTURES[name]
 
 
-def _complaint(tail: str) -> str:
+def complaint(tail: str) -> str:
     """What mmdebstrap and apt call errors, else the last line."""
     lines = [line.strip() for line in tail.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("E:", "W:"))]

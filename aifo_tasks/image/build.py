@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -101,7 +101,8 @@ def _build(
 ) -> Built:
     log.step(image.name, f"building over {base.reference}: {reason}")
     log.step(image.name, f"base {base.digest[:19]}: {base.why}")
-    _warn_of_local_proxies(image, os.environ)
+    for name, host in local_proxies(os.environ):
+        log.warn(image.name, f"{name} names {host}, which in a build is the build itself")
     bundle = certificates.bundle(os.environ)
     spec = BuildSpec(
         tag=image.reference,
@@ -146,9 +147,10 @@ def _up_to_date(engine: Engine, image: Image) -> Built:
     return Built(reference=image.reference, id=state.id if state else "")
 
 
-def _warn_of_local_proxies(image: Image, environ: Mapping[str, str]) -> None:
+def local_proxies(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Proxy variables and their host where that is this machine's own loopback."""
     for name in PROXIES:
         value = environ.get(name, "")
         host = urlsplit(value if "://" in value else f"//{value}").hostname or ""
         if not name.lower().startswith("no_") and host in {"localhost", "127.0.0.1", "::1"}:
-            log.warn(image.name, f"{name} names {host}, which in a build is the build itself")
+            yield name, host

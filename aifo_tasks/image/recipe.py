@@ -83,8 +83,11 @@ def render(image: Image, version: str) -> str:
     template = image.context / TEMPLATE
     try:
         source = template.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise AifoError(str(template), f"cannot be read: {error}") from None
+    except OSError as error:
+        reason = (error.strerror or "it fails").lower()
+        raise AifoError(str(template), f"cannot be read: {reason}") from None
+    except UnicodeDecodeError:
+        raise AifoError(str(template), "is not UTF-8") from None
     # A Dockerfile is no HTML: escaping would turn & and quotes into entities.
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
