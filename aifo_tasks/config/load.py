@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from aifo_tasks.config import build, snapshot
+from aifo_tasks.errors import AifoError, ConfigError
 from aifo_tasks.model import Config
+
+if TYPE_CHECKING:
+    from aifo_tasks.config.chain import Chain
+    from aifo_tasks.config.tree import Node, Spot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +30,10 @@ class Requests:
 
 def find_root(cwd: Path) -> Path:
     """The nearest directory upwards with a toolchains.yaml or a dodo.py, else ``cwd``."""
-    raise NotImplementedError
+    for directory in (cwd, *cwd.parents):
+        if any(os.path.lexists(directory / name) for name in ("toolchains.yaml", "dodo.py")):
+            return directory
+    return cwd
 
 
 def load(start: Path) -> Config:
@@ -31,12 +42,12 @@ def load(start: Path) -> Config:
     Raises ConfigError with every finding, AifoError for a file that cannot be read and for
     keys that reach the host in a file nobody approved.
     """
-    raise NotImplementedError
-
-
-def chain(start: Path) -> tuple[Path, ...]:
-    """The project's own file and what it extends, in that order; empty without a file."""
-    return load(start).files
+    root = Path(os.path.realpath(start))
+    data = snapshot.recall(root)
+    if data is None:
+        data = _load_fresh(root)
+    files = tuple(Path(path) for path in data["files"])
+    return build.config(data["merged"], root=root, files=files)
 
 
 def requests(start: Path) -> Requests:
@@ -44,4 +55,81 @@ def requests(start: Path) -> Requests:
 
     Raises as ``load`` does, apart from the missing approval.
     """
-    raise NotImplementedError
+    from aifo_tasks.config.tree import shown_keys
+
+    chain, merged = _validated(Path(os.path.realpath(start)))
+    return Requests(
+        files=tuple((source.path, source.digest) for source in chain.sources
+                    if not source.is_builtin),
+        lines=tuple(f"{spot.node.place}: {shown_keys(spot.keys)}"
+                    for spot in _reaching(chain, merged)),
+    )  # fmt: skip
+
+
+def _load_fresh(root: Path) -> snapshot.Data:
+    """Read, check and remember; what else decides is looked at before the files are read."""
+    from aifo_tasks.config import chain as chains
+    from aifo_tasks.config import check, trust
+
+    identities = [snapshot.identity(path) for path in (check.schema_path(), trust.trusted_path())]
+    own = root / chains.NAME
+    chain, merged = _validated(root)
+    _refuse_unapproved(chain, merged)
+    identities += [source.identity for source in chain.sources]
+    has_own = chain.sources[0].path == own
+    if not has_own:
+        identities.append([str(own)])  # must still be missing
+    data = {
+        "files": [str(source.path) for source in chain.sources] if has_own else [],
+        "merged": chains.finished(chain, merged),
+    }
+    snapshot.remember(root, identities, data)
+    return data
+
+
+def _validated(root: Path) -> tuple[Chain, Node]:
+    """The files and their merged content; ConfigError with everything that is wrong."""
+    from aifo_tasks.config import chain as chains
+    from aifo_tasks.config import check, rules
+
+    chain = chains.read_chain(root)
+    findings = list(chain.findings)
+    if chain.merged is not None:
+        findings += check.findings(chain.merged)
+        findings += rules.findings(chain.merged, root=root, home=Path.home())
+        findings += chains.context_findings(chain, chain.merged, root)
+    if findings or chain.merged is None:
+        raise ConfigError([str(finding) for finding in sorted(set(findings), key=_order)])
+    return chain, chain.merged
+
+
+def _order(finding: tuple[object, ...]) -> tuple[object, str]:
+    return finding[0], str(finding)
+
+
+def _reaching(chain: Chain, merged: Node) -> list[Spot]:
+    from aifo_tasks.config import chain as chains
+    from aifo_tasks.config import check, trust
+
+    last = chain.sources[-1]
+    builtin = last.node if last.is_builtin else None
+    return trust.reaching(merged, builtin or chains.builtin_node(), check.schema())
+
+
+def _refuse_unapproved(chain: Chain, merged: Node) -> None:
+    from aifo_tasks.config import trust
+    from aifo_tasks.config.tree import shown_keys
+
+    refused = [
+        spot for spot in _reaching(chain, merged)
+        if not (source := chain.sources[spot.node.place.depth]).is_builtin
+        and not trust.is_approved(source.path, source.digest)
+    ]  # fmt: skip
+    if refused:
+        keys = ", ".join(
+            f"{shown_keys(spot.keys)} ({spot.node.place})" if index else shown_keys(spot.keys)
+            for index, spot in enumerate(refused)
+        )
+        raise AifoError(
+            str(refused[0].node.place), f"not approved to reach the host: {keys}", hint="doit trust"
+        )

@@ -2,15 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+from aifo_tasks import files
+from aifo_tasks.config.tree import Node, Plain, Spot, plain
+
+_EVERY = "*"
+
+
+def trusted_path() -> Path:
+    """Where approvals are kept: a JSON object, absolute path to SHA-256."""
+    return files.config_dir() / "trusted.json"
 
 
 def is_approved(path: Path, digest: str) -> bool:
     """True when the user approved exactly this content (SHA-256) of this absolute path."""
-    raise NotImplementedError
+    return _approvals().get(str(path)) == digest
 
 
-def approve(files: Iterable[tuple[Path, str]]) -> None:
-    """Approve these contents: absolute paths with their SHA-256, as ``load.requests`` gives."""
-    raise NotImplementedError
+def approve(approved: Iterable[tuple[Path, str]]) -> None:
+    """Approve these contents: absolute paths with their SHA-256, as ``load.requests`` gives.
+
+    One record a path. When two approvals run at once one may be lost; it is asked for again.
+    """
+    records = {**_approvals(), **{str(path): digest for path, digest in approved}}
+    path = trusted_path()
+    files.make_directory(path.parent)
+    files.write_atomically(path, json.dumps(records, indent=2, sort_keys=True).encode() + b"\n")
+
+
+def reaching(merged: Node, builtin: Node, schema: Mapping[str, Any]) -> list[Spot]:
+    """The values that reach the host and go further than the shipped file does.
+
+    The schema marks the keys with ``x-trust``: a list goes further with every item the
+    shipped one lacks, a word when it stands later in its ``enum``.
+    """
+    found: list[Spot] = []
+    for pattern, marked in _marked(schema, schema):
+        for spot in _matching(Spot(merged), pattern):
+            base = plain(Spot(builtin).get(*map(str, spot.keys)).node)
+            if _is_wider(spot, marked.get("default") if base is None else base, marked):
+                found.append(spot)
+    return sorted(found, key=lambda spot: spot.node.place)
+
+
+def _is_wider(spot: Spot, base: Plain, marked: Mapping[str, Any]) -> bool:
+    if "enum" in marked:
+        order: list[Plain] = marked["enum"]
+        return order.index(spot.text) > order.index(base)
+    known = base if isinstance(base, list) else []
+    return any(plain(item.node) not in known for item in spot.items())
+
+
+def _marked(
+    schema: Mapping[str, Any], whole: Mapping[str, Any]
+) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+    """Every key the schema marks, as the keys that lead to it; ``*`` is any name."""
+    if "$ref" in schema:
+        schema = whole["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+    if schema.get("x-trust"):
+        yield (), schema
+    for key, below in schema.get("properties", {}).items():
+        for rest, marked in _marked(below, whole):
+            yield (key, *rest), marked
+    for below in schema.get("patternProperties", {}).values():
+        for rest, marked in _marked(below, whole):
+            yield (_EVERY, *rest), marked
+
+
+def _matching(spot: Spot, pattern: tuple[str, ...]) -> Iterator[Spot]:
+    if not pattern:
+        yield spot
+        return
+    for key, below in spot.entries():
+        if pattern[0] in (key, _EVERY):
+            yield from _matching(below, pattern[1:])
+
+
+def _approvals() -> dict[str, str]:
+    """The recorded approvals; a file nobody can make sense of approves nothing."""
+    try:
+        records = json.loads(trusted_path().read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(records, dict):
+        return {}
+    return {path: digest for path, digest in records.items() if isinstance(digest, str)}

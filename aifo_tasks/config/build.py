@@ -1,0 +1,131 @@
+"""Validated plain data to the model; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aifo_tasks.model import (
+    BaseSource,
+    Bootstrap,
+    Cache,
+    Config,
+    Image,
+    Limits,
+    Mount,
+    Overlay,
+    Package,
+    Registry,
+    Tool,
+    Toolchain,
+)  # fmt: skip
+
+Data = Mapping[str, Any]  # the schema has been checked; its shape is the model's
+
+
+def config(data: Data, *, root: Path, files: tuple[Path, ...]) -> Config:
+    """The model of data that has passed the schema and the rules, its paths absolute."""
+    return Config(
+        root=root,
+        files=files,
+        registry=_registry(data.get("registry", {})),
+        toolchains=tuple(
+            _toolchain(kind, toolchain) for kind, toolchain in data["toolchains"].items()
+        ),
+    )
+
+
+def size(value: str | int) -> int:
+    """A size such as ``512m``, or a number of bytes, as bytes."""
+    if isinstance(value, int):
+        return value
+    exponent = " kmgt".index(value[-1]) if value[-1] in "kmgt" else 0
+    return int(value.rstrip("kmgt")) << 10 * exponent
+
+
+def _registry(data: Data) -> Registry:
+    return Registry(
+        internal_prefix=data.get("internal-prefix", ""),
+        mirror_prefix=data.get("mirror-prefix", ""),
+        probe=tuple(data.get("probe", ())),
+    )
+
+
+def _toolchain(kind: str, data: Data) -> Toolchain:
+    return Toolchain(
+        kind=kind,
+        image=_image(data["image"]),
+        aliases=tuple(data.get("aliases", ())),
+        tools=(
+            *(_tool(tool) for tool in data.get("tools", ())),
+            *(_tool(tool, development=True) for tool in data.get("development-tools", ())),
+        ),
+        environment=tuple(data.get("environment", {}).items()),
+        path=tuple(data.get("path", ())),
+        forward=tuple(data.get("forward", ())),
+        caches=tuple(Cache(**cache) for cache in data.get("caches", ())),
+        overlays=tuple(Overlay(**overlay) for overlay in data.get("overlays", ())),
+        managers=tuple(data.get("managers", ())),
+        mounts=tuple(_mount(mount) for mount in data.get("mounts", ())),
+        limits=_limits(data.get("limits", {})),
+        network=data.get("network", "bridge"),
+    )
+
+
+def _image(data: Data) -> Image:
+    return Image(
+        name=data["name"],
+        context=Path(data["context"]),
+        version=data.get("version"),
+        base=tuple(_base(base) for base in data["base"]),
+        packages=tuple(_package(package) for package in data.get("packages", ())),
+        apt=tuple(data.get("apt", ())),
+        arguments=tuple(data.get("arguments", {}).items()),
+        libc=data.get("libc", "glibc"),
+    )
+
+
+def _base(data: Data) -> BaseSource:
+    bootstrap = data.get("bootstrap")
+    return BaseSource(
+        version=data["version"],
+        reference=data.get("reference"),
+        bootstrap=bootstrap and Bootstrap(
+            suite=bootstrap["suite"],
+            variant=bootstrap["variant"],
+            include=tuple(bootstrap.get("include", ())),
+        ),
+    )  # fmt: skip
+
+
+def _package(data: Data) -> Package:
+    return Package(
+        name=data["name"],
+        version=data["version"],
+        integrity=data.get("integrity"),
+        bin=tuple(data.get("bin", {}).items()),
+    )
+
+
+def _tool(data: str | Data, *, development: bool = False) -> Tool:
+    if isinstance(data, str):
+        return Tool(name=data, development=development)
+    return Tool(name=data["name"], development=development, cwd=data.get("cwd", "workspace"))
+
+
+def _mount(data: Data) -> Mount:
+    return Mount(
+        source=Path(data["source"]),
+        target=data["target"],
+        read_only=data.get("read-only", True),
+    )
+
+
+def _limits(data: Data) -> Limits:
+    """What the file leaves out has the model's own default."""
+    given: dict[str, Any] = {key.replace("-", "_"): value for key, value in data.items()}
+    for name in ("memory", "tmp_size", "home_size"):
+        if name in given:
+            given[name] = size(given[name])
+    return Limits(**given)

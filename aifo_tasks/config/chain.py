@@ -1,0 +1,191 @@
+"""A project's toolchains.yaml and everything it extends, read and merged."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import posixpath
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from aifo_tasks import files
+from aifo_tasks.config import read, rules, snapshot
+from aifo_tasks.config.tree import Finding, Node, Spot, merge, plain, quoted, without
+from aifo_tasks.errors import AifoError
+
+NAME = "toolchains.yaml"
+BUILTIN = "builtin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One file of the chain: where it is, how messages call it, and what it holds.
+
+    ``digest`` is its SHA-256, ``node`` None when it is no YAML.
+    """
+
+    path: Path
+    name: str
+    is_builtin: bool
+    digest: str
+    identity: snapshot.Identity
+    node: Node | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """The files from the project's own to the last one extended, and their merged content.
+
+    ``merged`` is None when a file is no YAML; ``findings`` are about YAML and ``extends``.
+    """
+
+    sources: tuple[Source, ...]
+    merged: Node | None
+    findings: tuple[Finding, ...]
+
+
+def read_chain(root: Path) -> Chain:
+    """Read the project's file and follow ``extends``; the shipped file when there is none.
+
+    Raises AifoError for a file that cannot be read, UnsafePathError for a link.
+    """
+    findings: list[Finding] = []
+    sources: list[Source] = []
+    following: Source | None = _own(root, findings) or _builtin(0, findings)
+    while following is not None:
+        sources.append(following)
+        following = _extended(root, sources, findings)
+    return Chain(sources=tuple(sources), merged=_merged(sources), findings=tuple(findings))
+
+
+def builtin_node() -> Node:
+    """What the shipped file says."""
+    node = _builtin(0, []).node
+    assert node is not None
+    return node
+
+
+def builtin_path() -> Path:
+    """Where the shipped file lies."""
+    return files.resource(NAME)
+
+
+def context_findings(chain: Chain, merged: Node, root: Path) -> list[Finding]:
+    """Build contexts that do not lie below the project, or below the shipped file."""
+    found: list[Finding] = []
+    for _, toolchain in Spot(merged).get("toolchains").entries():
+        context = toolchain.get("image", "context")
+        source = chain.sources[context.node.place.depth]
+        top = source.path.parent if source.is_builtin else root
+        if context.text and not _resolve(source, context.text).is_relative_to(top):
+            found.append(context.finding(f"{quoted(context.text)} leads out of the project"))
+    return found
+
+
+def finished(chain: Chain, merged: Node) -> snapshot.Data:
+    """Validated content as plain data, its host paths absolute."""
+    data: snapshot.Data = json.loads(json.dumps(plain(merged)))  # no node in it is shared
+    for _, toolchain in Spot(merged).get("toolchains").entries():
+        below = data["toolchains"][toolchain.keys[-1]]
+        context = toolchain.get("image", "context")
+        source = chain.sources[context.node.place.depth]
+        below["image"]["context"] = str(_resolve(source, context.text))
+        for mount in below.get("mounts", ()):
+            mount["source"] = rules.host_path(mount["source"], Path.home())
+    return data
+
+
+def _resolve(source: Source, relative: str) -> Path:
+    return Path(os.path.normpath(source.path.parent / relative))
+
+
+def _merged(sources: list[Source]) -> Node | None:
+    """Every file over what it extends; ``extends`` itself stays only where nobody could follow."""
+    nodes = [source.node for source in sources if source.node is not None]
+    if len(nodes) != len(sources):
+        return None
+    for index, node in enumerate(nodes):
+        if Spot(node).get("extends").text:
+            nodes[index] = without(node, "extends")
+    return functools.reduce(merge, reversed(nodes))
+
+
+def _extended(root: Path, sources: list[Source], findings: list[Finding]) -> Source | None:
+    """The file the last source extends, if it extends one that can be read."""
+    last = sources[-1]
+    if last.node is None:
+        return None
+    extends = Spot(last.node).get("extends")
+    if not extends.text:
+        return None
+    if extends.text == BUILTIN:
+        if last.is_builtin:
+            findings.append(extends.finding("the shipped file extends nothing"))
+            return None
+        return _builtin(len(sources), findings)
+    return _relative(root, extends, sources, findings)
+
+
+def _relative(
+    root: Path, extends: Spot, sources: list[Source], findings: list[Finding]
+) -> Source | None:
+    here = posixpath.dirname(sources[-1].name)
+    name = posixpath.normpath(posixpath.join(here, extends.text))
+    if name == ".." or name.startswith(("/", "../")):
+        findings.append(extends.finding(f"{quoted(extends.text)} leads out of the project"))
+    elif name in [source.name for source in sources]:
+        circle = " → ".join([*(source.name for source in sources), name])
+        findings.append(extends.finding(f"the files extend one another: {circle}"))
+    else:
+        try:
+            return _project_file(root, name, len(sources), findings)
+        except (FileNotFoundError, NotADirectoryError, ValueError):  # a NUL in the name
+            hint = f"write {BUILTIN} for the shipped toolchains"
+            findings.append(extends.finding(f"there is no file {quoted(name)}", hint))
+    return None
+
+
+def _own(root: Path, findings: list[Finding]) -> Source | None:
+    try:
+        return _project_file(root, NAME, 0, findings)
+    except FileNotFoundError:
+        if root.is_dir():
+            return None
+        raise AifoError(str(root), "is not a directory") from None
+    except NotADirectoryError:
+        raise AifoError(str(root), "is not a directory") from None
+
+
+def _project_file(root: Path, name: str, depth: int, findings: list[Finding]) -> Source:
+    """A file of the project, opened so that no link can lead elsewhere."""
+    try:
+        descriptor = files.open_below(root, name, os.O_RDONLY | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise AifoError(name, f"cannot be read: {error.strerror}") from None
+    return _source(descriptor, root / name, name, depth, findings)
+
+
+def _builtin(depth: int, findings: list[Finding]) -> Source:
+    path = builtin_path()
+    return _source(os.open(path, os.O_RDONLY | os.O_CLOEXEC), path, BUILTIN, depth, findings)
+
+
+def _source(descriptor: int, path: Path, name: str, depth: int, findings: list[Finding]) -> Source:
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise AifoError(name, "is not a regular file")
+        data = file.read(read.MAX_BYTES + 1)
+    node, found = read.read(data, name=name, depth=depth)
+    findings += found
+    return Source(
+        path=path, name=name, node=node,
+        is_builtin=path == builtin_path(),  # true of the project's own in this very checkout
+        digest=hashlib.sha256(data).hexdigest(),
+        identity=snapshot.identity(path, status=status, data=data),
+    )  # fmt: skip
