@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,10 +98,9 @@ def _made(
     subject: str,
     consent: bool,
 ) -> ImageState:
-    if shutil.which("mmdebstrap") is None:
-        from aifo_tasks.engine import provision
+    from aifo_tasks.engine import packages
 
-        provision.ensure_program("mmdebstrap", consent=consent)
+    packages.ensure_program("mmdebstrap", consent=consent)
     if not KEYRING.is_file() and not log.is_dry_run():
         raise AifoError(
             str(KEYRING), "Debian's keyring is missing",

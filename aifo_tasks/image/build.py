@@ -21,6 +21,8 @@ from aifo_tasks.registry import Prefixes
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 """Build arguments every builder knows; they are in no layer, label or digest."""
 
+MISSING = "the engine does not have it"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
@@ -46,33 +48,43 @@ def ensure(
     ``no_cache`` builds always. ``pull="always"`` asks the base's registry too. ``consent``
     allows programs to be installed that a bootstrapped base needs.
     """
-    image = toolchain.image
-    reason = "" if pull == "always" or no_cache else stale(engine, toolchain)
-    if reason is None:
-        return _up_to_date(engine, image)
+    image, platform = toolchain.image, engine.info().platform
+    force = no_cache or pull == "always"
+    state = engine.image(image.reference)
+    if not force and stale(state, image, platform=platform) is None:
+        return _up_to_date(image, state)
     with alone(f"image-{image.name}", image.name):
-        if not no_cache and pull != "always":
-            reason = stale(engine, toolchain)
-            if reason is None:  # another process built it while we waited
-                return _up_to_date(engine, image)
+        state = engine.image(image.reference)
+        if not force and stale(state, image, platform=platform) is None:
+            return _up_to_date(image, state)  # another process built it while we waited
         base = bases.ensure(engine, image, prefixes=prefixes, pull=pull, consent=consent)
-        recipe = _recipe(engine, image, base.version, base.digest)
-        reason = "a build without cache was asked for" if no_cache else None
-        if reason is None:
-            reason = _difference(engine.image(image.reference), recipe)
+        recipe = recipes.recipe(image, version=base.version, base=base.digest, platform=platform)
+        reason = "a build without cache was asked for"
+        if not no_cache:
+            reason = _difference(state, recipe)
         if not reason:
-            return _up_to_date(engine, image)
+            return _up_to_date(image, state)
         return _build(engine, image, base, recipe, reason, no_cache=no_cache)
 
 
-def stale(engine: Engine, toolchain: Toolchain) -> str | None:
-    """Why the image has to be built, None when it is up to date; no registry is asked."""
-    image = toolchain.image
-    state = engine.image(image.reference)
+def stale(state: ImageState | None, image: Image, *, platform: str = "") -> str | None:
+    """Why the image has to be built, None when it is up to date; no registry is asked.
+
+    ``state`` is the engine's image of that name, its labels being enough. ``platform`` is
+    the engine's, "" where nobody asked it. Nothing is rendered as long as nothing changed.
+    """
     if state is None:
-        return "the engine does not have it"
-    version = state.labels.get(recipes.TOOL_VERSION, "")
-    recipe = _recipe(engine, image, version, state.labels.get(recipes.BASE, ""))
+        return MISSING
+    labels = state.labels
+    built_for = recipes.recorded(labels).get("platform", "")
+    if labels.get(recipes.DECLARED) == recipes.inputs(image) and platform in {"", built_for}:
+        return None
+    recipe = recipes.recipe(
+        image,
+        version=labels.get(recipes.TOOL_VERSION, ""),
+        base=labels.get(recipes.BASE, ""),
+        platform=platform or built_for,
+    )
     return _difference(state, recipe) or None
 
 
@@ -82,10 +94,11 @@ def dockerfile(toolchain: Toolchain, labels: Mapping[str, str] | None = None) ->
     ``labels`` are the built image's, if there is one: they tell which of the declared
     sources gave the base and so the version, where the file leaves that open.
     """
-    image = toolchain.image
-    built = (labels or {}).get(recipes.TOOL_VERSION)
-    declared = image.base[0].version if image.base else ""
-    return recipes.render(image, image.version or built or declared)
+    image, labels = toolchain.image, labels or {}
+    version = image.version or (image.base[0].version if image.base else "")
+    if recipes.recorded(labels).get("version") == (image.version or ""):
+        version = labels.get(recipes.TOOL_VERSION, version)
+    return recipes.render(image, version)
 
 
 def build_arguments(
@@ -132,18 +145,11 @@ def _labels(image: Image, base: Base, recipe: Recipe) -> tuple[tuple[str, str], 
     )
 
 
-def _recipe(engine: Engine, image: Image, version: str, base: str) -> Recipe:
-    return recipes.recipe(image, version=version, base=base, platform=engine.info().platform)
-
-
 def _difference(state: ImageState | None, recipe: Recipe) -> str:
-    if state is None:
-        return "the engine does not have it"
-    return recipes.explain(state.labels, recipe)
+    return MISSING if state is None else recipes.explain(state.labels, recipe)
 
 
-def _up_to_date(engine: Engine, image: Image) -> Built:
-    state = engine.image(image.reference)
+def _up_to_date(image: Image, state: ImageState | None) -> Built:
     return Built(reference=image.reference, id=state.id if state else "")
 
 

@@ -21,6 +21,7 @@ TEMPLATE = "Dockerfile.j2"
 
 RECIPE = "io.aifo.recipe"
 INPUTS = "io.aifo.inputs"
+DECLARED = "io.aifo.declared"
 BASE = "io.aifo.base"
 BASE_REFERENCE = "io.aifo.base.reference"
 BASE_SOURCE = "io.aifo.base.source"
@@ -32,10 +33,12 @@ _WORDS = {"dockerfile": "Dockerfile", "base sources": "declared base sources"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """A rendered Dockerfile and the name and digest or value of every input, sorted."""
+    """A rendered Dockerfile, the name and digest or value of every input, sorted, and the
+    digest of what is declared (see ``inputs``)."""
 
     dockerfile: str
     inputs: tuple[tuple[str, str], ...]
+    declared: str
 
     @property
     def digest(self) -> str:
@@ -44,8 +47,12 @@ class Recipe:
 
     @property
     def labels(self) -> tuple[tuple[str, str], ...]:
-        """The two labels that a later run compares."""
-        return ((RECIPE, self.digest), (INPUTS, json.dumps(dict(self.inputs))))
+        """What a later run compares."""
+        return (
+            (RECIPE, self.digest),
+            (INPUTS, json.dumps(dict(self.inputs))),
+            (DECLARED, self.declared),
+        )
 
 
 def recipe(image: Image, *, version: str, base: str, platform: str) -> Recipe:
@@ -54,7 +61,7 @@ def recipe(image: Image, *, version: str, base: str, platform: str) -> Recipe:
     Raises AifoError when the context or its template cannot be used.
     """
     dockerfile = render(image, version)
-    inputs = {
+    found = {
         "recipe": VERSION,
         "dockerfile": files.digest(dockerfile),
         "base": base,
@@ -62,13 +69,15 @@ def recipe(image: Image, *, version: str, base: str, platform: str) -> Recipe:
         "version": image.version or "",
         "platform": platform,
     }
-    inputs |= {f"argument {name}": files.digest(value) for name, value in image.arguments}
-    inputs |= {
+    found |= {f"argument {name}": files.digest(value) for name, value in image.arguments}
+    found |= {
         f"file {path.relative_to(image.context).as_posix()}": _file_digest(path)
         for path in image.context.rglob("*")
         if path.is_file() and path != image.context / TEMPLATE
     }
-    return Recipe(dockerfile=dockerfile, inputs=tuple(sorted(inputs.items())))
+    return Recipe(
+        dockerfile=dockerfile, inputs=tuple(sorted(found.items())), declared=inputs(image)
+    )
 
 
 def render(image: Image, version: str) -> str:
@@ -118,11 +127,8 @@ def explain(labels: Mapping[str, str], new: Recipe) -> str:
     """Which input of a built image is another now, in words; "" when none is."""
     if labels.get(RECIPE) == new.digest:
         return ""
-    try:
-        old = json.loads(labels[INPUTS])
-    except (KeyError, ValueError):
-        old = None
-    if not isinstance(old, dict):
+    old = recorded(labels)
+    if not old:
         return "the image does not say what it was made of"
     now = dict(new.inputs)
     names = sorted(name for name in old.keys() | now.keys() if old.get(name) != now.get(name))
@@ -132,6 +138,15 @@ def explain(labels: Mapping[str, str], new: Recipe) -> str:
     if "dockerfile" in names and "version" in names:
         names.remove("dockerfile")
     return "; ".join(_phrase(name, old.get(name), now.get(name)) for name in names)
+
+
+def recorded(labels: Mapping[str, str]) -> Mapping[str, str]:
+    """The inputs an image was built from, by its own labels; empty when it does not tell."""
+    try:
+        found = json.loads(labels[INPUTS])
+    except (KeyError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _phrase(name: str, old: str | None, new: str | None) -> str:

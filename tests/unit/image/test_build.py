@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from aifo_tasks.engine.api import ImageState
 from aifo_tasks.image import build
 from aifo_tasks.image import recipe as recipes
 from aifo_tasks.image.base import Base
@@ -49,5 +50,34 @@ def test_a_proxy_that_a_build_cannot_reach_is_found() -> None:
 
 def test_the_dockerfile_is_shown_for_the_version_that_was_built(toolchain: Toolchain) -> None:
     assert build.dockerfile(toolchain) == "FROM x\nRUN y 20\n"
-    labels = {recipes.TOOL_VERSION: "20.1.0"}
+    labels = {recipes.TOOL_VERSION: "20.1.0", recipes.INPUTS: '{"version": ""}'}
     assert build.dockerfile(toolchain, labels) == "FROM x\nRUN y 20.1.0\n"
+    labels = {recipes.TOOL_VERSION: "22.1.0", recipes.INPUTS: '{"version": "22"}'}
+    assert build.dockerfile(toolchain, labels) == "FROM x\nRUN y 20\n"
+
+
+def built(toolchain: Toolchain) -> ImageState:
+    recipe = recipes.recipe(toolchain.image, version="20", base="sha256:b", platform="linux/amd64")
+    labels = {**dict(recipe.labels), recipes.BASE: "sha256:b", recipes.TOOL_VERSION: "20"}
+    return ImageState(id="sha256:i", platform="linux/amd64", labels=labels)
+
+
+def test_what_was_built_is_up_to_date_by_its_labels_alone(toolchain: Toolchain) -> None:
+    assert build.stale(built(toolchain), toolchain.image) is None
+    assert build.stale(built(toolchain), toolchain.image, platform="linux/amd64") is None
+
+
+def test_another_platform_or_no_image_is_stale(toolchain: Toolchain) -> None:
+    assert build.stale(None, toolchain.image) == "the engine does not have it"
+    assert build.stale(built(toolchain), toolchain.image, platform="linux/arm64") == (
+        "the platform changed from linux/amd64 to linux/arm64"
+    )
+
+
+def test_a_changed_template_is_stale_and_a_comment_in_it_is_not(toolchain: Toolchain) -> None:
+    state = built(toolchain)
+    template = toolchain.image.context / "Dockerfile.j2"
+    template.write_text("{# why #}" + template.read_text())
+    assert build.stale(state, toolchain.image) is None
+    template.write_text(template.read_text() + "USER 1\n")
+    assert build.stale(state, toolchain.image) == "the Dockerfile changed"
