@@ -18,7 +18,7 @@ class Sink(Protocol):
         """Show one line that stays; ``style`` is step, warning or command."""
 
     def live(self, text: str) -> None:
-        """Show text that the next line or live text replaces; may show nothing."""
+        """Show text that the next line or live text replaces; may show nothing. "" clears."""
 
 
 class PlainSink:
@@ -73,6 +73,11 @@ def warn(subject: str, text: str) -> None:
 def progress(subject: str, text: str) -> None:
     """Show a passing line of a long step; a pipe does not get it."""
     _State.sink.live(f"{subject}: {text}")
+
+
+def clear() -> None:
+    """Take away what progress shows: somebody else writes to the terminal from now on."""
+    _State.sink.live("")
 
 
 def command(shell_text: str) -> bool:

@@ -17,6 +17,8 @@ from typing import IO
 from aifo_tasks import log
 from aifo_tasks.errors import AifoError, ProcessError
 
+_running: set[subprocess.Popen[bytes]] = set()
+
 TAIL_LINES = 40
 """How many of the last lines of a failed child's output an error carries."""
 
@@ -118,6 +120,13 @@ def spawn_daemon(argv: Sequence[str], *, output: Path) -> int:
     return child.pid
 
 
+def kill_all() -> None:
+    """End the children that other threads run: a signal's exception reaches only one thread."""
+    for child in tuple(_running):
+        if child.poll() is None:
+            _kill(child)
+
+
 def shell_status(returncode: int) -> int:
     """The status a shell shows: 128 + n for a child that signal n ended."""
     return returncode if returncode >= 0 else 128 - returncode
@@ -149,17 +158,23 @@ def _started(
         raise AifoError(argv[0], "no such program", hint=f"install {argv[0]}") from None
     except OSError as error:
         raise AifoError(argv[0], f"cannot be started: {error.strerror}") from None
+    _running.add(child)
     try:
         yield child
     finally:
+        _running.discard(child)
         if child.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
+            _kill(child)
         for pipe in (child.stdin, child.stdout, child.stderr):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
         child.wait()
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
 
 
 def _feed(pipe: IO[bytes], data: bytes) -> None:

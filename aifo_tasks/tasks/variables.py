@@ -1,0 +1,180 @@
+"""The variables of the command line: typed, checked, and the defaults of task options.
+
+``NAME=value`` on the command line wins over ``AIFO_NAME`` in the environment, which wins
+over the default.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from aifo_tasks.errors import UsageError
+
+Value = bool | str | list[str]
+
+
+class Source(enum.Enum):
+    """Where a value was taken from."""
+
+    DEFAULT = "default"
+    ENVIRONMENT = "environment"
+    COMMAND_LINE = "command line"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """A variable: ``kind`` says how its text is read, ``choices`` belong to a choice."""
+
+    name: str
+    help: str
+    kind: Literal["bool", "str", "list", "choice"] = "bool"
+    default: bool | str | tuple[str, ...] = False
+    choices: tuple[str, ...] = ()
+
+    @property
+    def option(self) -> str:
+        """Its long option without the dashes: ``no-cache`` for NO_CACHE."""
+        return self.name.lower().replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """A value and where it comes from; a list is a new one each time."""
+
+    value: Value
+    source: Source
+
+
+_REGISTRY: dict[str, Variable] = {}
+_BOOLEANS = {
+    "1": True, "true": True, "yes": True, "on": True,
+    "0": False, "false": False, "no": False, "off": False,
+}  # fmt: skip
+
+
+def declare(*variables: Variable) -> None:
+    """Make variables known; a project's dodo.py declares those of its own tasks so."""
+    for variable in variables:
+        _REGISTRY[variable.name] = variable
+
+
+declare(
+    Variable(name="DRY_RUN", help="print every step as commands and change nothing"),
+    Variable(name="VERBOSE", help="print the commands that change something while running"),
+    Variable(name="NO_CACHE", help="build without the build cache"),
+    Variable(name="YES", help="do not ask, do it"),
+    Variable(name="ALL", help="all projects of this user, not only this one"),
+    Variable(name="OVERLAYS", help="dependency directories too"),
+    Variable(
+        name="PULL", kind="choice", default="auto", choices=("auto", "never", "always"),
+        help="when to ask an image registry",
+    ),
+    Variable(
+        name="TOOLCHAIN_CACHE", default=True,
+        help="use the cache volumes; --no-toolchain-cache runs without them",
+    ),
+    Variable(name="REF", kind="str", default="", help="an image reference"),
+    Variable(name="FILE", kind="str", default="", help="a file to read or write"),
+    Variable(name="DIR", kind="str", default="", help="a directory to read or write"),
+)  # fmt: skip
+
+
+def resolve(name: str) -> Resolved:
+    """The value of a declared variable. Raises UsageError for a text it cannot have."""
+    variable = _known(name)
+    given = _command_line().get(name)
+    if given is not None:
+        return Resolved(value=_read(variable, given, name), source=Source.COMMAND_LINE)
+    given = os.environ.get(f"AIFO_{name}", "")
+    if given:
+        return Resolved(value=_read(variable, given, f"AIFO_{name}"), source=Source.ENVIRONMENT)
+    default = variable.default
+    return Resolved(
+        value=list(default) if isinstance(default, tuple) else default, source=Source.DEFAULT
+    )
+
+
+def flag(name: str) -> bool:
+    """The value of a bool variable."""
+    return bool(resolve(name).value)
+
+
+def text(name: str) -> str:
+    """The value of a str or choice variable."""
+    return str(resolve(name).value)
+
+
+def params(*names: str) -> list[dict[str, object]]:
+    """doit's ``params`` for a task that takes these variables as options.
+
+    ``params("NO_CACHE")`` gives the option ``--no-cache`` (its opposite is ``--cache``),
+    passed to the action as ``no_cache``; its default is the variable's value now.
+    """
+    return [_param(_known(name)) for name in names]
+
+
+def check(names: Iterable[str]) -> None:
+    """Raises UsageError for the first variable nobody declared."""
+    for name in names:
+        _known(name)
+
+
+def given() -> list[str]:
+    """Names of the variables on the command line."""
+    return list(_command_line())
+
+
+def _param(variable: Variable) -> dict[str, object]:
+    types: Mapping[str, type] = {"bool": bool, "list": list}
+    option = variable.option
+    param: dict[str, object] = {
+        "name": variable.name.lower(),
+        "long": option,
+        "type": types.get(variable.kind, str),
+        "default": resolve(variable.name).value,
+        "help": variable.help.replace("%", "%%"),
+    }
+    if variable.kind == "bool":
+        param["inverse"] = option[3:] if option.startswith("no-") else f"no-{option}"
+    if variable.choices:
+        param["choices"] = [(choice, "") for choice in variable.choices]
+    return param
+
+
+def _read(variable: Variable, given: str, written: str) -> Value:
+    if variable.kind == "list":
+        return [part.strip() for part in given.split(",") if part.strip()]
+    if variable.kind == "bool":
+        if given.lower() not in _BOOLEANS:
+            raise UsageError(
+                written, f"expected 1 or 0, found '{given}'", hint=f"{written}=1"
+            )  # fmt: skip
+        return _BOOLEANS[given.lower()]
+    if variable.choices and given not in variable.choices:
+        raise UsageError(
+            written, f"expected one of {', '.join(variable.choices)}, found '{given}'",
+            hint=f"{written}={variable.default}",
+        )  # fmt: skip
+    return given
+
+
+def _known(name: str) -> Variable:
+    if name in _REGISTRY:
+        return _REGISTRY[name]
+    import difflib
+
+    close = difflib.get_close_matches(name.upper(), _REGISTRY, n=1, cutoff=0.5)
+    raise UsageError(
+        name, "no such variable",
+        hint=f"did you mean {close[0]}?" if close else f"known: {', '.join(sorted(_REGISTRY))}",
+    )  # fmt: skip
+
+
+def _command_line() -> Mapping[str, str]:
+    from doit import doit_cmd
+
+    return doit_cmd._CMDLINE_VARS or {}  # noqa: SLF001  # get_var has no way to list them
