@@ -1,0 +1,1 @@
+"""A project's session: its toolchains made ready, and calls into them."""

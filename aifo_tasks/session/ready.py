@@ -1,0 +1,272 @@
+"""Making a toolchain ready: a warm sidecar found, or whatever is missing made."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aifo_tasks import __version__, files, log, overlay
+from aifo_tasks.errors import AifoError
+from aifo_tasks.model import WORKSPACE, Toolchain
+from aifo_tasks.session.preview import print_call
+from aifo_tasks.session.workplace import Choices, Workplace
+from aifo_tasks.sidecar import record
+from aifo_tasks.sidecar.identity import session_dir
+from aifo_tasks.sidecar.inside import Inside
+from aifo_tasks.sidecar.record import Greeted
+
+if TYPE_CHECKING:
+    from aifo_tasks.engine.api import Engine, VolumeState
+
+
+def warm(work: Workplace, *, changing: bool = False) -> Greeted | None:
+    """The sidecar that needs nothing but the call, greeted; None for anything else.
+
+    No engine, no package manager and no YAML is asked on this way. A call that is
+    ``changing`` the modules needs no finished install.
+    """
+    if log.is_dry_run():
+        return None
+    greeted = record.warm(work.plan.session, work.toolchain.kind, work.plan.digest())
+    if greeted is None:
+        return None
+    wanted = work.wanted()
+    if changing or not wanted or greeted.welcome.stamp.strip() == wanted.encode():
+        return greeted
+    greeted.connection.close()
+    return None
+
+
+def prepare(work: Workplace, choices: Choices, *, changing: bool = False) -> Greeted | None:
+    """Make a toolchain ready, whatever is missing: engine, image, volumes, sidecar, install.
+
+    Returns the greeted sidecar, None in a dry run. Raises AifoError; a sidecar whose
+    overlay is not what it must be is ended.
+    """
+    from aifo_tasks import registry
+    from aifo_tasks.image import build
+    from aifo_tasks.sidecar import life
+
+    lock = session_dir(work.plan.session) / f"{work.toolchain.kind}-prepare.lock"
+    with _locked(lock, lambda: _say_waiting(work)):
+        greeted = warm(work, changing=changing)
+        if greeted is not None:
+            return greeted
+        engine = connect(consent=choices.consent)
+        life.reap(engine)
+        build.ensure(
+            engine,
+            work.toolchain,
+            prefixes=registry.prefixes(work.config.registry, os.environ),
+            pull=choices.pull,
+            no_cache=choices.no_cache,
+            consent=choices.consent,
+        )
+        overlay.check_host(work.plan.project, work.covered)
+        _make_mount_points(work)
+        volumes = _volumes(engine, work)
+        if work.toolchain.network == "install-only":
+            _install_apart(engine, work, volumes, changing=changing)
+        return _started(engine, work, volumes, changing=changing)
+
+
+def connect(*, consent: bool) -> Engine:
+    """The engine that answers, through its SDK; one is started or installed with consent."""
+    from aifo_tasks.engine import docker, provision
+
+    return docker.connect(provision.ensure(consent=consent).url)
+
+
+def image_reason(toolchain: Toolchain) -> str | None:
+    """Why a toolchain's image has to be built, None when it is up to date.
+
+    Asks a local engine over its socket, without the SDK; says so when none answers.
+    """
+    from aifo_tasks.engine import light, provision
+    from aifo_tasks.image import build
+
+    endpoint = provision.find()
+    if endpoint is None:
+        return "no engine answers"
+    reference = toolchain.image.reference
+    state = light.image_labels(endpoint.url, [reference])[reference]
+    return build.stale(state, toolchain.image)
+
+
+def stop(engine: Engine, session: str | None) -> tuple[str, ...]:
+    """End the sidecars of a session (None: all of this user's here) and what belongs to them."""
+    from aifo_tasks.sidecar import life
+
+    names = life.stop(engine, session=session)
+    sessions = [session] if session is not None else [d.name for d in files.run_dir().iterdir()]
+    for name in sessions:
+        _remove_mount_points(files.run_dir() / name / "mount-points.json")
+    return names
+
+
+def _started(
+    engine: Engine, work: Workplace, volumes: Mapping[str, str], *, changing: bool
+) -> Greeted | None:
+    """The sidecar of the plan, running, guarded, with its install done."""
+    from aifo_tasks.sidecar import life
+
+    greeted = life.ensure(engine, work.plan, volumes)
+    try:
+        _settle(engine, work, greeted, volumes, changing=changing)
+    except BaseException:
+        if greeted is not None:
+            greeted.connection.close()
+        raise
+    return greeted
+
+
+def _install_apart(
+    engine: Engine, work: Workplace, volumes: Mapping[str, str], *, changing: bool
+) -> None:
+    """Install in a sidecar of its own that has a network, and end it."""
+    toolchain = replace(work.toolchain, network="bridge")
+    apart = replace(work, plan=replace(work.plan, toolchain=toolchain))
+    greeted = _started(engine, apart, volumes, changing=changing)
+    if greeted is not None:
+        greeted.connection.close()
+        engine.remove_container(greeted.record.name)
+        record.forget(work.plan.session, greeted.record.name)
+
+
+def _settle(
+    engine: Engine,
+    work: Workplace,
+    greeted: Greeted | None,
+    volumes: Mapping[str, str],
+    *,
+    changing: bool,
+) -> None:
+    """Guard the overlays of a running sidecar and install into them."""
+    from aifo_tasks import cache
+    from aifo_tasks.install import frozen
+
+    if greeted is not None:
+        mounted = _mounted(work, volumes)
+        cache.repair(engine, Inside(greeted), mounted, _owner(work), _image(work))
+    if work.install is None:
+        return
+    if greeted is None:
+        if work.locked and not changing:
+            for argv in frozen.steps(work.install):
+                print_call(work, argv, WORKSPACE, dict(work.install.manager.ENVIRONMENT))
+        return
+    run = Inside(greeted)
+    try:
+        state = engine.container(greeted.record.name)
+        if state is not None:
+            overlay.check_engine(state, _states(engine, work), work.covered)
+        overlay.guard(run, work.install.targets)
+    except AifoError:
+        engine.remove_container(greeted.record.name)
+        record.forget(work.plan.session, greeted.record.name)
+        raise
+    if changing:
+        return
+    if work.locked:
+        frozen.ensure(run, work.install, work.lock)
+    else:
+        log.warn(
+            f"install {work.toolchain.kind}",
+            f"there is no {work.install.manager.LOCKFILE}: nothing is installed",
+        )
+
+
+def _states(engine: Engine, work: Workplace) -> dict[str, VolumeState]:
+    found = {directory.volume: engine.volume(directory.volume) for directory in work.covered}
+    return {name: state for name, state in found.items() if state is not None}
+
+
+def _volumes(engine: Engine, work: Workplace) -> dict[str, str]:
+    """Make the volumes of a plan and own them; the actual name of each declared one."""
+    from aifo_tasks import cache
+
+    kind, uid = work.toolchain.kind, work.plan.owner.uid
+    names = {
+        declared.volume: cache.volume_for(engine, declared.volume, uid)
+        for declared in work.toolchain.caches
+    }
+    specs = [cache.volume_spec(name, kind, uid) for name in names.values()]
+    specs += [
+        overlay.volume_spec(directory, work.place, __version__) for directory in work.covered
+    ]
+    cache.ensure(engine, specs, _owner(work), _image(work))
+    cache.mark_used(tuple(names.values()))
+    return names | {directory.volume: directory.volume for directory in work.covered}
+
+
+def _mounted(work: Workplace, volumes: Mapping[str, str]) -> dict[str, str]:
+    """Each volume's target in the sidecar, and its actual name."""
+    targets = [(declared.target, declared.volume) for declared in work.toolchain.caches]
+    return {target: volumes[name] for target, name in (*targets, *work.plan.covers)}
+
+
+def _owner(work: Workplace) -> tuple[int, int]:
+    return work.plan.owner.uid, work.plan.owner.gid
+
+
+def _image(work: Workplace) -> str:
+    return work.toolchain.image.reference
+
+
+def forget_install(work: Workplace, greeted: Greeted) -> None:
+    """Drop the stamp before a call that changes what it stands for."""
+    from aifo_tasks.install import frozen
+
+    assert work.install is not None
+    frozen.forget(Inside(greeted), work.install, work.lock)
+
+
+def _make_mount_points(work: Workplace) -> None:
+    made = overlay.make_mount_points(work.plan.project, work.covered, _owner(work))
+    if work.install is not None:
+        store = work.install.store
+        work.install.manager.make_store(work.plan.project, store, _owner(work))
+    if made and not log.is_dry_run():
+        path = session_dir(work.plan.session) / "mount-points.json"
+        known = _mount_points(path)[1]
+        entry = {"project": str(work.plan.project), "made": sorted({*known, *made})}
+        files.write_quietly(path, json.dumps(entry).encode())
+
+
+def _mount_points(path: Path) -> tuple[Path, tuple[str, ...]]:
+    try:
+        entry = json.loads(path.read_bytes())
+        return Path(entry["project"]), tuple(map(str, entry["made"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return Path(), ()
+
+
+def _remove_mount_points(path: Path) -> None:
+    """Take away the empty directories that were made for mounts, once nothing is mounted."""
+    project, made = _mount_points(path)
+    if not made:
+        return
+    overlay.remove_mount_points(project, made)
+    if not log.is_dry_run():
+        path.unlink(missing_ok=True)
+
+
+def _say_waiting(work: Workplace) -> None:
+    log.step(
+        f"toolchain {work.toolchain.kind}", "another process makes it ready; waiting for that"
+    )
+
+
+@contextlib.contextmanager
+def _locked(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    """The lock at ``path``, unless in a dry run, which touches nothing."""
+    if log.is_dry_run():
+        yield
+        return
+    with files.locked(path, on_wait=on_wait):
+        yield

@@ -1,0 +1,122 @@
+"""One toolchain in one project, as far as files tell: nothing is asked, nothing started."""
+
+from __future__ import annotations
+
+import os
+import platform as machine
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from aifo_tasks import certificates, overlay
+from aifo_tasks.image import recipe
+from aifo_tasks.install import api as install_api
+from aifo_tasks.install import key, managers, stamp
+from aifo_tasks.model import Config, Toolchain
+from aifo_tasks.overlay import Directory, Place
+from aifo_tasks.sidecar.identity import machine_id, owner_of, project_session, session_dir
+from aifo_tasks.sidecar.plan import Plan
+
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What a command line decides beyond the files: see the variables of the same names."""
+
+    caches: bool = True
+    pull: Literal["auto", "never", "always"] = "auto"
+    no_cache: bool = False
+    consent: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workplace:
+    """One toolchain in one project, as far as files tell: nothing has been asked or started.
+
+    ``install`` is None when the project uses none of the toolchain's package managers;
+    ``locked`` tells whether there is a lockfile to install from.
+    """
+
+    config: Config
+    plan: Plan
+    place: Place
+    covered: tuple[Directory, ...] = ()
+    install: install_api.Plan | None = None
+    locked: bool = False
+
+    @property
+    def toolchain(self) -> Toolchain:
+        return self.plan.toolchain
+
+    @property
+    def lock(self) -> Path:
+        """Held while something is installed in this project."""
+        return session_dir(self.plan.session) / f"{self.toolchain.kind}-install.lock"
+
+    def wanted(self) -> str:
+        """The key that the overlay's stamp must hold; "" when nothing is installed."""
+        return key.key(self.install) if self.install is not None and self.locked else ""
+
+
+def workplace(config: Config, toolchain: Toolchain, *, caches: bool = True) -> Workplace:
+    """Read what the project's files say of a toolchain in it.
+
+    Raises InstallError for lockfiles that contradict each other, UnsafePathError for links.
+    """
+    project = config.root.resolve()
+    owner = owner_of(project)
+    if not caches:
+        toolchain = replace(toolchain, caches=())
+    place = Place(
+        project=project,
+        kind=toolchain.kind,
+        uid=owner.uid,
+        machine=machine_id(),
+        platform=f"linux/{_ARCHITECTURES.get(machine.machine(), machine.machine())}",
+        libc=toolchain.image.libc,
+        version=toolchain.image.version or "",
+    )
+    inputs = recipe.inputs(toolchain.image)
+    found = managers.find(project, toolchain.managers)
+    covered: tuple[Directory, ...] = ()
+    install = None
+    binds: tuple[tuple[Path, str], ...] = ()
+    if found is not None:
+        covered = overlay.directories(toolchain.overlays, found.manager.members(project), place)
+        store = found.manager.store(project, os.environ)
+        binds = ((store.host, store.target),) if store.mount else ()
+        toolchain = replace(toolchain, environment=(*toolchain.environment, *store.environment))
+        install = install_api.Plan(
+            kind=toolchain.kind,
+            project=project,
+            manager=found.manager,
+            store=store,
+            targets=tuple(directory.target for directory in covered),
+            volumes=tuple(directory.volume for directory in covered),
+            toolchain=inputs,
+            platform=f"{place.platform}/{place.libc}",
+            sentinel=stamp.sentinel(os.environ),
+        )
+    plan = Plan(
+        toolchain=toolchain,
+        inputs=inputs,
+        project=project,
+        session=project_session(project),
+        owner=owner,
+        covers=tuple((directory.target, directory.volume) for directory in covered),
+        proxies=tuple((name, os.environ[name]) for name in PROXIES if os.environ.get(name)),
+        binds=binds,
+        certificates=certificates.bundle(),
+        stamp=stamp.PATH if install is not None else "",
+    )
+    return Workplace(
+        config=config,
+        plan=plan,
+        place=place,
+        covered=covered,
+        install=install,
+        locked=found is not None and found.locked,
+    )

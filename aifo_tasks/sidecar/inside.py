@@ -1,0 +1,34 @@
+"""Running commands inside a sidecar for ourselves, their output collected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+from aifo_tasks.model import WORKSPACE
+from aifo_tasks.sidecar.record import Greeted
+from aifo_tasks.toolexec import launcher
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class Inside:
+    """Runs a command in a greeted sidecar, over a connection of its own; see overlay.Runner."""
+
+    def __init__(self, greeted: Greeted) -> None:
+        self._peer = greeted.record.peer
+
+    def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str = WORKSPACE,
+        environment: Mapping[str, str] = _NOTHING,
+        stdin: int | None = None,
+        on_output: Callable[[bytes], None],
+    ) -> int:
+        """The exit status; raises SidecarLostError and UnreachableError."""
+        request = launcher.Call(argv=argv, cwd=cwd, environment=environment)
+        return launcher.capture(
+            launcher.connect(self._peer), request, stdin=stdin, on_output=on_output
+        )

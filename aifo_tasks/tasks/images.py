@@ -1,0 +1,98 @@
+"""Tasks about images: build one, build it anew, show the Dockerfile."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from aifo_tasks import log, registry
+from aifo_tasks.session import ready
+from aifo_tasks.tasks import project
+from aifo_tasks.tasks.actions import ToolAction
+from aifo_tasks.tasks.uptodate import asked
+
+
+def task_build_image() -> Iterator[dict[str, Any]]:
+    """build a toolchain's image, unless the engine has it as the files ask for it"""
+    yield {"name": None, "doc": "build a toolchain's image unless it is up to date"}
+    for word, toolchain in project.words():
+        yield {
+            "name": word,
+            "doc": f"build {toolchain.image.reference} unless it is up to date",
+            "actions": [ToolAction(build, kind=toolchain.kind)],
+            "uptodate": [asked(_question(toolchain.kind))],
+            "params": project.params("PULL", "NO_CACHE"),
+        }
+
+
+def task_rebuild_image() -> Iterator[dict[str, Any]]:
+    """build a toolchain's image without the build cache"""
+    yield {"name": None, "doc": "build a toolchain's image without the build cache"}
+    for word, toolchain in project.words():
+        yield {
+            "name": word,
+            "doc": f"build {toolchain.image.reference} without the build cache",
+            "actions": [ToolAction(build, kind=toolchain.kind, no_cache=True)],
+            "params": project.params("PULL"),
+        }
+
+
+def task_render_image() -> Iterator[dict[str, Any]]:
+    """print the Dockerfile of a toolchain's image as the builder gets it"""
+    yield {"name": None, "doc": "print the Dockerfile of a toolchain's image"}
+    for word, toolchain in project.words():
+        yield {
+            "name": word,
+            "doc": f"print the Dockerfile of {toolchain.image.reference}",
+            "actions": [ToolAction(render, interactive=True, kind=toolchain.kind)],
+            "meta": {"aifo": {"quiet": True}},
+        }
+
+
+def build(kind: str, *, pull: str, no_cache: bool, yes: bool) -> None:
+    """Build the image of a toolchain if it is stale."""
+    from aifo_tasks.image import build as images
+
+    toolchain = project.config().toolchain(kind)
+    assert toolchain is not None, kind
+    assert pull in {"auto", "never", "always"}, pull
+    built = images.ensure(
+        ready.connect(consent=yes),
+        toolchain,
+        prefixes=registry.prefixes(project.config().registry, os.environ),
+        pull=pull,  # type: ignore[arg-type]
+        no_cache=no_cache,
+        consent=yes,
+    )
+    if built.reason is not None:
+        log.step(built.reference, f"built; sidecars that run keep the one before: {_NEXT}")
+
+
+_NEXT = "doit sidecar_stop"
+
+
+def render(kind: str) -> None:
+    """Write the rendered Dockerfile to stdout."""
+    from aifo_tasks.image import build as images
+
+    toolchain = project.config().toolchain(kind)
+    assert toolchain is not None, kind
+    sys.stdout.write(images.dockerfile(toolchain))
+    sys.stdout.flush()
+
+
+def _question(kind: str):  # type: ignore[no-untyped-def]
+    """Asks why the image must be built; the engine is asked over its socket, without the SDK."""
+
+    def question(options: Mapping[str, Any]) -> str | None:
+        if options["no_cache"]:
+            return "a build without cache was asked for"
+        if options["pull"] == "always":
+            return "the base's registry is to be asked"
+        toolchain = project.config().toolchain(kind)
+        assert toolchain is not None, kind
+        return ready.image_reason(toolchain)
+
+    return question

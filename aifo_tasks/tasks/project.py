@@ -1,0 +1,49 @@
+"""The project that the tasks are about: its configuration, loaded once, and its words."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+
+from aifo_tasks.config import load
+from aifo_tasks.model import Config, Toolchain
+from aifo_tasks.session import workplace as workplaces
+from aifo_tasks.session.workplace import Choices, Workplace
+from aifo_tasks.tasks import variables
+
+
+@functools.cache
+def config() -> Config:
+    """The configuration of the project in the current directory; raises ConfigError."""
+    return load.load(load.find_root(Path.cwd()))
+
+
+def words() -> Iterator[tuple[str, Toolchain]]:
+    """Each toolchain under each of its task names: its short name, and its kind if that
+    differs."""
+    for toolchain in config().toolchains:
+        for word in dict.fromkeys((toolchain.short, toolchain.kind)):
+            yield word, toolchain
+
+
+def workplace(kind: str, *, caches: bool = True) -> Workplace:
+    """The toolchain ``kind`` in this project."""
+    toolchain = config().toolchain(kind)
+    assert toolchain is not None, kind
+    return workplaces.workplace(config(), toolchain, caches=caches)
+
+
+def choices(*, pull: str = "auto", toolchain_cache: bool = True, yes: bool = False) -> Choices:
+    """What a task's options say, as the domain takes it."""
+    assert pull in {"auto", "never", "always"}, pull
+    return Choices(caches=toolchain_cache, pull=pull, consent=yes)  # type: ignore[arg-type]
+
+
+COMMON = ("YES", "DRY_RUN", "VERBOSE")
+"""Variables that every task that changes something takes."""
+
+
+def params(*names: str) -> list[dict[str, object]]:
+    """The options of a task: these variables and the common ones."""
+    return variables.params(*names, *COMMON)

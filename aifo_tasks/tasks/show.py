@@ -1,0 +1,76 @@
+"""Tasks that show decisions, and the one that approves a file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from aifo_tasks import log, registry
+from aifo_tasks.config import load, trust
+from aifo_tasks.errors import UsageError
+from aifo_tasks.tasks import project, variables
+from aifo_tasks.tasks.actions import ToolAction
+
+
+def task_toolchains() -> dict[str, Any]:
+    """list the toolchains: image, version, where the image comes from, tools"""
+    return {
+        "actions": [ToolAction(toolchains, interactive=True)],
+        "meta": {"aifo": {"quiet": True}},
+    }
+
+
+def task_registry() -> dict[str, Any]:
+    """show where an image reference is looked for: doit registry REF=node:20"""
+    return {
+        "actions": [ToolAction(show_reference, interactive=True)],
+        "params": variables.params("REF"),
+        "meta": {"aifo": {"quiet": True}},
+    }
+
+
+def task_trust() -> dict[str, Any]:
+    """approve what this project's toolchains.yaml asks of the host"""
+    return {"actions": [ToolAction(approve)], "params": project.params()}
+
+
+def toolchains() -> None:
+    """One block a toolchain, on stdout."""
+    lines = []
+    for toolchain in project.config().toolchains:
+        image = toolchain.image
+        lines.append(f"{toolchain.kind}: {image.reference}")
+        if toolchain.aliases:
+            lines.append(f"  aliases: {' '.join(toolchain.aliases)}")
+        version = f"{image.version} (toolchains.yaml)" if image.version else "the base's default"
+        lines.append(f"  version: {version}")
+        for source in image.base:
+            given = source.reference or f"bootstrap of {source.bootstrap.suite}"  # type: ignore[union-attr]
+            lines.append(f"  base: {given} gives {image.version or source.version}")
+        lines.append(f"  tools: {' '.join(tool.name for tool in toolchain.tools)}")
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+def show_reference(*, ref: str) -> None:
+    """The reference that is asked for and the reason, on stdout."""
+    if not ref:
+        raise UsageError("registry", "needs a reference", hint="doit registry REF=node:20")
+    resolved = registry.resolve(ref, registry.prefixes(project.config().registry, os.environ))
+    sys.stdout.write(f"{resolved.reference} ({resolved.source})\n")
+    sys.stdout.flush()
+
+
+def approve() -> None:
+    """Show each key that reaches the host, and approve the files as they are now."""
+    root = load.find_root(Path.cwd())
+    asked = load.requests(root)
+    for line in asked.lines:
+        log.step("trust", line)
+    if not asked.lines:
+        log.step("trust", "nothing in this project's files reaches the host")
+        return
+    trust.approve(asked.files)
+    log.step("trust", "approved until one of these files changes")
