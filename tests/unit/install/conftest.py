@@ -1,0 +1,148 @@
+"""A project in a temporary directory and a sidecar that is this host."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from aifo_tasks.install import pnpm
+from aifo_tasks.install.api import Plan, Store
+
+LOCK = b"""lockfileVersion: '9.0'
+
+importers:
+
+  .:
+    dependencies:
+      kleur: {specifier: 4.1.5, version: 4.1.5}
+
+  packages/a: {}
+
+packages:
+
+  kleur@4.1.5:
+    resolution: {integrity: sha512-x}
+"""
+
+PNPM = r"""#!/bin/sh
+# A package manager that does what the files in $CONTROL say, and writes down how it was called.
+echo "$@" >>"$CONTROL/calls"
+echo "stdin: $(readlink /proc/self/fd/0)" >>"$CONTROL/stdin"
+case " $* " in
+*" --offline "*) test -e "$CONTROL/stored" || { echo "ERR_PNPM_NO_OFFLINE_TARBALL"; exit 1; } ;;
+esac
+if test -e "$CONTROL/output"; then cat "$CONTROL/output"; fi
+if test -e "$CONTROL/status"; then echo "going wrong"; exit "$(cat "$CONTROL/status")"; fi
+if test -e "$CONTROL/touch"; then echo >>"$(cat "$CONTROL/touch")"; fi
+if test -e "$CONTROL/hang"; then echo $$ >"$CONTROL/pid"; exec sleep 60; fi
+mkdir -p node_modules/.pnpm
+test -e "$CONTROL/lazy" || : >node_modules/.modules.yaml
+: >node_modules/.pnpm/lock.yaml
+mkdir -p "$CONTROL/../project/.pnpm-store/v3/files"
+: >"$CONTROL/stored"
+"""
+
+
+@dataclass
+class Host:
+    """Runs commands of a sidecar on this host, in the project's directory."""
+
+    project: Path
+    path: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
+    argvs: list[Sequence[str]] = field(default_factory=list)
+
+    def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str = "/workspace",
+        environment: Mapping[str, str] | None = None,
+        stdin: int | None = None,
+        on_output: Callable[[bytes], None],
+    ) -> int:
+        assert cwd.startswith("/workspace")
+        self.argvs.append(argv)
+        with subprocess.Popen(
+            [*self.prefix, *argv],
+            cwd=self.project / cwd.removeprefix("/workspace").lstrip("/"),
+            env={**os.environ, **self.environment, **(environment or {}), "PATH": self.path},
+            stdin=subprocess.DEVNULL if stdin is None else stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as child:
+            assert child.stdout is not None
+            while data := os.read(child.stdout.fileno(), 4096):
+                on_output(data)
+        return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+
+@dataclass
+class Bench:
+    """A project with a lockfile, a stand-in for pnpm, and a plan to install it."""
+
+    project: Path
+    control: Path
+    run: Host
+    plan: Plan
+    lock_path: Path
+
+    @property
+    def stamp(self) -> Path:
+        return self.project / "node_modules" / ".aifo-pnpm-lock.hash"
+
+    @property
+    def calls(self) -> list[str]:
+        path = self.control / "calls"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def tell(self, name: str, value: str = "") -> None:
+        (self.control / name).write_text(value)
+
+    def untell(self, name: str) -> None:
+        (self.control / name).unlink()
+
+
+def make_bench(tmp: Path) -> Bench:
+    project, control, programs = tmp / "project", tmp / "control", tmp / "bin"
+    for path in (project, control, programs, project / "packages/a", project / ".pnpm-store"):
+        path.mkdir(parents=True, exist_ok=True)
+    (project / "pnpm-lock.yaml").write_bytes(LOCK)
+    (project / "package.json").write_text('{"dependencies": {"kleur": "4.1.5"}}')
+    (programs / "pnpm").write_text(PNPM)
+    (programs / "pnpm").chmod(0o755)
+    targets = [project / "node_modules", project / "packages/a/node_modules"]
+    for target in targets:
+        target.mkdir(exist_ok=True)
+    store = Store(host=project / ".pnpm-store", target=str(project / ".pnpm-store"))
+    plan = Plan(
+        kind="node",
+        project=project,
+        manager=pnpm,
+        store=store,
+        targets=tuple(map(str, targets)),
+        volumes=("aifo-node-modules-1", "aifo-node-modules-1-a"),
+        toolchain="0" * 64,
+        platform="linux/amd64/glibc",
+    )
+    search = f"{programs}:{os.environ['PATH']}"
+    run = Host(project, search, {"CONTROL": str(control)})
+    return Bench(project, control, run, plan, tmp / "install.lock")
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return make_bench(tmp_path)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    path = tmp_path / "project"
+    path.mkdir()
+    return path
