@@ -1,0 +1,96 @@
+"""The workflows say only what exists: tasks, images, and no more rights than reading."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+WORKFLOWS = sorted((CHECKOUT / ".github" / "workflows").glob("*.yml"))
+OWN_IMAGE = re.compile(r"\baifo-[a-z0-9-]*toolchain[a-z0-9-]*")
+
+
+@pytest.fixture(params=WORKFLOWS, ids=lambda path: path.name)
+def workflow(request: pytest.FixtureRequest) -> dict[str, Any]:
+    parsed = YAML(typ="safe").load(request.param)
+    assert isinstance(parsed, dict)
+    return parsed
+
+
+@pytest.fixture(scope="session")
+def tasks() -> set[str]:
+    """Every task of this repository, sub-tasks included, as doit itself lists them."""
+    done = subprocess.run(
+        [Path(sys.executable).with_name("doit"), "list", "--all", "--quiet"],
+        cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    return {line.split()[0] for line in done.stdout.splitlines() if line}
+
+
+def steps(workflow: dict[str, Any]) -> list[dict[str, Any]]:
+    return [step for job in workflow["jobs"].values() for step in job["steps"]]
+
+
+def called_tasks(script: str) -> list[str]:
+    """The tasks that the ``doit`` and ``aifo`` lines of a script run."""
+    found = []
+    for line in script.splitlines():
+        words = shlex.split(line, comments=True)
+        if not words or Path(words[0]).name not in {"doit", "aifo"} or words[1:2] != ["run"]:
+            continue
+        for word in words[2:]:
+            if word == "--":
+                break
+            if not word.startswith("-") and "=" not in word:
+                found.append(word)
+    return found
+
+
+def test_called_tasks() -> None:
+    script = "x\naifo run a:b PUSH=1 --push c -- d\n../bin/doit run e # f\ndoit list\n"
+    assert called_tasks(script) == ["a:b", "c", "e"]
+
+
+def test_both_workflows_are_there() -> None:
+    assert {path.name for path in WORKFLOWS} >= {"ci.yml", "pnpm-node-ci.yml"}
+
+
+def test_every_called_task_exists(workflow: dict[str, Any], tasks: set[str]) -> None:
+    called = {task for step in steps(workflow) for task in called_tasks(step.get("run", ""))}
+    assert called <= tasks
+
+
+def test_node_workflow_goes_the_whole_way() -> None:
+    text = (CHECKOUT / ".github" / "workflows" / "pnpm-node-ci.yml").read_text()
+    assert [
+        task for line in re.findall(r"run: (.*)", text) for task in called_tasks(line)
+    ] == ["warm_cache:node", "install:node", "toolchain:node", "sidecar_stop"]  # fmt: skip
+
+
+def test_every_image_is_declared(workflow: dict[str, Any]) -> None:
+    declared = (CHECKOUT / "toolchains.yaml").read_text()
+    named = set(OWN_IMAGE.findall(str(workflow)))
+    for job in workflow["jobs"].values():
+        container = job.get("container", ())
+        named |= {container} if isinstance(container, str) else set(container[:1])
+        named |= {service["image"] for service in job.get("services", {}).values()}
+    assert {name for name in named if name not in declared} == set()
+
+
+def test_rights_and_concurrency(workflow: dict[str, Any]) -> None:
+    assert workflow["permissions"] == {"contents": "read"}
+    assert workflow["concurrency"]["cancel-in-progress"] is True
+    assert all("permissions" not in job for job in workflow["jobs"].values())
+
+
+def test_actions_are_pinned_to_a_major_version(workflow: dict[str, Any]) -> None:
+    used = [step["uses"] for step in steps(workflow) if "uses" in step]
+    assert used
+    assert [name for name in used if not re.fullmatch(r"actions/[a-z-]+@v\d+", name)] == []
