@@ -48,7 +48,7 @@ def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     if request.param == "wheel":
         output(sys.executable, "-m", "build", "--wheel", "--outdir", top, CHECKOUT, directory=top)
         (wheel,) = top.glob("*.whl")
-        what = [wheel]
+        what: list[str | Path] = [wheel]
     else:
         what = ["-e", CHECKOUT]
     output(top / "venv" / "bin" / "python", "-m", "pip", "install", "-q", *what, directory=top)
