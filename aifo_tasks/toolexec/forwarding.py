@@ -1,0 +1,107 @@
+"""This process's signals while a call runs: taken down, to be passed on to the tool."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Self
+
+FORWARDED = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGWINCH,
+    signal.SIGTSTP,
+    signal.SIGCONT,
+)
+_FATAL = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
+
+INSISTING = 3
+"""How many interrupts within two seconds mean KILL."""
+
+_Handler = Callable[[int, FrameType | None], object] | int | signal.Handlers
+
+
+class Signals:
+    """Takes this process's signals from the moment it is entered until it is left.
+
+    What this process ignores stays ignored. Outside the main thread, where Python has no
+    handlers, it takes none and ``descriptor`` is -1.
+    """
+
+    def __init__(self) -> None:
+        self.descriptor = -1
+        self._previous: dict[signal.Signals, _Handler] = {}
+        self._interrupts: list[float] = []
+        self._seen: set[int] = set()
+        self._cleanup = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is not threading.main_thread():
+            return self
+        with contextlib.ExitStack() as stack:
+            self.descriptor, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            stack.callback(os.close, self.descriptor)
+            stack.callback(os.close, write)
+            before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+            stack.callback(signal.set_wakeup_fd, before)
+            stack.callback(self._restore)
+            for number in FORWARDED:
+                handler = signal.getsignal(number)
+                if handler is not signal.SIG_IGN and handler is not None:
+                    self._previous[number] = handler
+                    signal.signal(number, _note)
+            self._cleanup = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.descriptor < 0:
+            return
+        self._restore()
+        missed = {number for number in self._read() if number in _FATAL} - self._seen
+        self._cleanup.close()
+        for number in missed:  # came after the call had ended: it means this process
+            signal.raise_signal(number)
+
+    def take(self) -> list[int]:
+        """The signals that came since, in order; an insisting INT becomes KILL."""
+        numbers = self._read()
+        self._seen.update(numbers)
+        return [self._insisting(number) for number in numbers]
+
+    def stop_here(self) -> None:
+        """Stop this process as if nobody had handled TSTP; returns when it goes on."""
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTSTP)
+        signal.signal(signal.SIGTSTP, _note)
+
+    def _read(self) -> list[int]:
+        try:
+            data = os.read(self.descriptor, 4096)
+        except BlockingIOError:
+            return []
+        return [number for number in data if number in self._previous]
+
+    def _insisting(self, number: int) -> int:
+        if number != signal.SIGINT:
+            return number
+        import time
+
+        now = time.monotonic()
+        self._interrupts = [at for at in self._interrupts if now - at < 2.0] + [now]
+        return signal.SIGKILL if len(self._interrupts) >= INSISTING else number
+
+    def _restore(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    """The interpreter has written the number to the wakeup descriptor already."""
