@@ -169,8 +169,8 @@ def purge(engine: Engine, config: Config, uid: int, *, overlays: bool = False) -
                 name, f"is in use: {error.problem}",
                 hint=f"docker ps --all --filter volume={name}",
             ) from None  # fmt: skip
-        with contextlib.suppress(FileNotFoundError):
-            (_uses() / name).unlink()
+        if not log.is_dry_run():
+            (_uses() / name).unlink(missing_ok=True)
     return sum(sizes.get(name, 0) for name in names)
 
 
@@ -186,16 +186,10 @@ def export_archive(engine: Engine, toolchain: Toolchain, uid: int, image: str, p
     if not existing:
         hint = f"doit warm_cache:{toolchain.short}"
         raise AifoError(f"cache {toolchain.kind}", "there is no volume to export", hint=hint)
-    with contextlib.ExitStack() as stack:
-        spools = {}
-        for name, volume in existing.items():
-            spool = stack.enter_context(tempfile.TemporaryFile(dir=path.parent))
-            for piece in engine.read_archive(volume, image):
-                spool.write(piece)
-            spool.seek(0)
-            spools[name] = spool
-        if not log.is_dry_run():
-            _write(path, archive.normalised(spools))
+    try:
+        _export(engine, existing, image, path)
+    except OSError as error:
+        raise AifoError(str(path), f"cannot be written: {error.strerror}") from None
 
 
 def import_archive(
@@ -264,6 +258,19 @@ def _last_use(name: str) -> float | None:
         return (_uses() / name).stat().st_mtime
     except OSError:
         return None
+
+
+def _export(engine: Engine, volumes: Mapping[str, str], image: str, path: Path) -> None:
+    """The volumes one by one through files without a name, since sorting needs them whole."""
+    with contextlib.ExitStack() as stack:
+        spools = {}
+        for name, volume in volumes.items():
+            spools[name] = stack.enter_context(tempfile.TemporaryFile(dir=path.parent))
+            for piece in engine.read_archive(volume, image):
+                spools[name].write(piece)
+            spools[name].seek(0)
+        if not log.is_dry_run():
+            _write(path, archive.normalised(spools))
 
 
 def _write(path: Path, pieces: Iterator[bytes]) -> None:

@@ -237,14 +237,14 @@ def test_a_killed_install_keeps_the_lock_until_its_last_process_is_gone(
 ) -> None:
     bench.tell("hang")
     script = (
-        "import sys; from pathlib import Path; from install.conftest import make_bench;"
+        "import sys; from pathlib import Path; from tests.unit.install.conftest import make_bench;"
         "from aifo_tasks.install import frozen; b = make_bench(Path(sys.argv[1]));"
         "frozen.ensure(b.run, b.plan, b.lock_path)"
     )
-    tests = Path(__file__).parent.parent
+    root = Path(__file__).parents[3]
     doit = subprocess.Popen(
         [sys.executable, "-c", script, str(bench.control.parent)],
-        env={**os.environ, "PYTHONPATH": f"{tests}:{tests.parent.parent}"},
+        env={**os.environ, "PYTHONPATH": str(root)},
         stderr=subprocess.DEVNULL,
     )
     pid_file = bench.control / "pid"
