@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -43,6 +43,22 @@ class Manager(Protocol):
 
     def inputs(self, project: Path) -> tuple[tuple[str, bytes | None], ...]:
         """Relative name and content (None: no such file) of all files that change the result."""
+        ...
+
+    def changes_modules(self, argv: Sequence[str]) -> bool:
+        """True for a command that itself makes a lockfile or what it installs."""
+        ...
+
+    def store(self, project: Path, environ: Mapping[str, str]) -> Store:
+        """Where this project's packages are kept."""
+        ...
+
+    def make_store(self, project: Path, used: Store, owner: tuple[int, int]) -> None:
+        """Make a store that lies in the project."""
+        ...
+
+    def fetch_argv(self, used: Store) -> tuple[str, ...]:
+        """Fill the store from the lockfile, installing nothing."""
         ...
 
     def install_argv(self, store: Store, *, offline: bool) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ from aifo_tasks.errors import InstallError
 from aifo_tasks.session import ready
 from aifo_tasks.session.preview import print_call
 from aifo_tasks.session.workplace import Choices, Workplace
-from aifo_tasks.sidecar.identity import session_dir
 from aifo_tasks.sidecar.inside import Inside
 
 
@@ -41,7 +40,7 @@ def warm_cache(work: Workplace, choices: Choices) -> None:
     greeted.connection.close()
     wanted = work.wanted()
     output = bytearray()
-    with files.locked(session_dir(work.plan.session) / f"{work.toolchain.kind}-install.lock") as lock:
+    with files.locked(work.lock) as lock:
         log.step(subject, "fetching")
 
         def show(data: bytes) -> None:
