@@ -98,6 +98,7 @@ static void protect(void)
 	sigemptyset(&wanted);
 	sigaddset(&wanted, SIGCHLD);
 	sigaddset(&wanted, SIGTERM);
+	sigaddset(&wanted, SIGHUP);
 	init.signals = signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (init.signals < 0)
 		die(1, NAME, "signals cannot be received: %s", strerror(errno));
@@ -213,14 +214,26 @@ static bool comes_from_outside(const struct signalfd_siginfo *signal)
 	return getpid() != 1 || (signal->ssi_pid == 0 && signal->ssi_code == SI_USER);
 }
 
+/* Nobody finds us any more; those who wait already are still served. */
+static void leave(void)
+{
+	unlink(init.settings.socket);
+	init.leaving = true;
+}
+
+/* TERM ends everything now, HUP ends us with the last call. */
 static void take_signals(void)
 {
 	struct signalfd_siginfo signal;
 
 	while (read(init.signals, &signal, sizeof signal) == sizeof signal) {
-		if (signal.ssi_signo != SIGTERM || init.kill_at != FOREVER ||
+		if (signal.ssi_signo == SIGCHLD || init.kill_at != FOREVER ||
 		    !comes_from_outside(&signal))
 			continue;
+		if (signal.ssi_signo == SIGHUP) {
+			leave();
+			continue;
+		}
 		stop_listening();
 		signal_all(SIGTERM);
 		init.kill_at = now() + TERM_TIME;
@@ -246,10 +259,8 @@ static bool finished(void)
 			signal_all(SIGKILL);
 		return init.lonely || now() >= init.kill_at + KILL_TIME;
 	}
-	if (!init.leaving && now() >= next_look()) {
-		unlink(init.settings.socket);
-		init.leaving = true;
-	}
+	if (!init.leaving && now() >= next_look())
+		leave();
 	return init.leaving && take_callers() && init.count == 0;
 }
 

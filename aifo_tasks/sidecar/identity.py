@@ -50,8 +50,9 @@ def user_label() -> str:
 
 def project_session(project: Path) -> str:
     """The session of plain runs in a project: 12 hexadecimal digits, the same for every run of
-    this user on this machine."""
-    return files.digest("session", str(project.resolve()), user_label())[:12]
+    this user on this machine that uses the same run directory, where its sockets are."""
+    parts = (str(project.resolve()), user_label(), str(files.run_dir()))
+    return files.digest("session", *parts)[:12]
 
 
 def session_dir(session: str) -> Path:

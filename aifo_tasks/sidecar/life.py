@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import shlex
@@ -75,7 +74,8 @@ def reap(engine: Engine) -> tuple[str, ...]:
     somebody holds the lock in their directory. Only this user's on this machine are touched.
     """
     gone = []
-    for state in engine.containers({"io.aifo.user": user_label(), "io.aifo.kind": ""}):
+    mine = {"io.aifo.user": user_label(), "io.aifo.run-dir": str(files.run_dir())}
+    for state in engine.containers({**mine, "io.aifo.kind": ""}):
         session = state.labels.get("io.aifo.session", "")
         owned = state.labels.get("io.aifo.owner") == "process"
         if state.status in {"exited", "dead"} or (owned and not _is_held(session)):
@@ -101,7 +101,7 @@ def _greeted(engine: Engine, plan: Plan, state: ContainerState) -> Greeted | Non
     details = engine.container(state.name)
     if details is None or not details.running:
         return None
-    host = _host(details.name, plan)
+    host = _host(details.name)
     try:
         entry = Record(
             name=details.name,
@@ -136,9 +136,8 @@ def _make_room(engine: Engine, plan: Plan, others: list[ContainerState]) -> None
         log.step(state.name, f"is retired: {KEPT_WARM} specs of {plan.toolchain.kind} stay warm")
         if entry is None:
             engine.stop(state.name, seconds=2)
-        elif not log.is_dry_run():
-            with contextlib.suppress(UnreachableError):
-                launcher.retire(entry.peer)
+        elif log.command(f"kill -HUP {entry.pid}"):
+            launcher.retire(entry.peer)
 
 
 def _last_use(path: Path) -> float:
@@ -155,9 +154,10 @@ def _start(
     info = engine.info()
     joined = network.ensure(engine, plan)
     spec = container_spec(plan, host, name=name, network=joined, volumes=volumes)
-    profile = os.environ.get("AIFO_CODER_APPARMOR_PROFILE", "")
-    engine.remove_container(name)  # one that ended and was not removed keeps the name
-    state = engine.start(adapted(spec, info, apparmor=profile))
+    ended = engine.container(name)
+    if ended is not None and not ended.running:  # it keeps the name until it is removed
+        engine.remove_container(name)
+    state = engine.start(adapted(spec, info, apparmor=apparmor_profile()))
     if log.is_dry_run():
         return None
     try:
@@ -196,14 +196,13 @@ def _first_greeting(engine: Engine, plan: Plan, host: Host, state: ContainerStat
             return found
 
 
-def _host(name: str, plan: Plan) -> Host:
-    del plan
+def _host(name: str) -> Host:
     return Host(directory=files.run_dir() / name, init=native.init_binary())
 
 
 def _prepared(plan: Plan, name: str) -> Host:
     """Make the files a sidecar mounts; what an earlier one of that name left is replaced."""
-    host = _host(name, plan)
+    host = _host(name)
     if host.directory.exists() and log.command(f"rm -rf {shlex.quote(str(host.directory))}"):
         shutil.rmtree(host.directory)
     files.make_directory(host.directory, mode=0o711)
@@ -222,7 +221,23 @@ def _give(path: Path, owner: Owner) -> None:
         os.chown(path, owner.uid, owner.gid)
 
 
+def apparmor_profile() -> str:
+    """The profile AIFO_CODER_APPARMOR_PROFILE names, else aifo-coder where the host has it, else
+    "", which leaves the engine's own."""
+    named = os.environ.get("AIFO_CODER_APPARMOR_PROFILE", "")
+    if named:
+        return named
+    try:
+        loaded = Path("/sys/kernel/security/apparmor/profiles").read_text(encoding="utf-8")
+    except OSError:  # only root may read the list
+        return ""
+    return "aifo-coder" if "\naifo-coder (" in f"\n{loaded}" else ""
+
+
 def _forget(state: ContainerState) -> None:
+    """Remove the records and the run directory of a sidecar of this run directory."""
+    if state.labels.get("io.aifo.run-dir") != str(files.run_dir()):
+        return
     session = state.labels.get("io.aifo.session", "")
     if session:
         record.forget(session, state.name)

@@ -102,6 +102,21 @@ def connect(peer: Peer) -> socket.socket:
     return connection
 
 
+def retire(peer: Peer) -> None:
+    """Let this init end with its last call, taking no new one; nothing when it is gone."""
+    try:
+        descriptor = os.pidfd_open(peer.pid)
+    except OSError:
+        return
+    try:
+        if start_time(peer.pid) == peer.start_time:
+            signal.pidfd_send_signal(descriptor, signal.SIGHUP)
+    except (UnreachableError, OSError):
+        return
+    finally:
+        os.close(descriptor)
+
+
 def greet(connection: socket.socket) -> Welcome:
     """Ask for the spec digest and the stamp; UnreachableError when no answer comes.
 
