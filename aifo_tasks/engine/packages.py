@@ -95,14 +95,13 @@ def ensure_program(name: str, *, consent: bool) -> None:
 def missing_buildx() -> EngineError | None:
     """The error to raise where ``docker buildx`` does not work; None when it does."""
     if not shutil.which("docker"):
-        package = "docker-cli" if _system().get("ID") == "debian" else "docker.io"
-        return EngineError("docker", "is not installed", hint=_by_hand((package, "docker-buildx")))
+        return EngineError("docker", "is not installed", hint=_client_by_hand(_system()))
     try:
         process.run(["docker", "buildx", "version"], timeout=30)
     except ProcessError:
         return EngineError(
             "docker buildx", "the plugin that builds images is missing",
-            hint=_by_hand(("docker-buildx",)),
+            hint=_client_by_hand(_system()),
         )  # fmt: skip
     return None
 
@@ -149,6 +148,14 @@ def _require_root(packages: tuple[str, ...]) -> None:
 def _by_hand(packages: tuple[str, ...]) -> str:
     sudo = "" if is_root() else "sudo "
     return f"{sudo}apt-get install -y --no-install-recommends {' '.join(packages)}"
+
+
+def _client_by_hand(system: Mapping[str, str]) -> str:
+    if system.get("ID") == "ubuntu":
+        return _by_hand(("docker.io", "docker-buildx"))
+    if system.get("ID") == "debian" and system.get("VERSION_ID", "999") != "12":
+        return _by_hand(("docker-cli", "docker-buildx"))
+    return "install docker's client and its buildx plugin (Debian has both from version 13 on)"
 
 
 def _system() -> dict[str, str]:
