@@ -10,6 +10,7 @@ import subprocess
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -296,6 +297,36 @@ def test_a_base_the_engine_has_is_not_pulled(
         assert found.why == f"{reference} was in the engine"
     finally:
         engine.remove_image(reference)
+
+
+def test_an_official_base_keeps_its_node_and_its_own_files(
+    engine: Engine, engine_endpoint: str, toolchain: Toolchain, built: Built
+) -> None:
+    reference, clean = NOWHERE.format(version="20"), "/etc/apt/apt.conf.d/docker-clean"
+    official = f"FROM {built.reference}\nRUN echo '// official' > {clean}\n"
+    command = ["docker", "--host", engine_endpoint, "buildx", "build", "--builder", "default"]
+    command += ["--load", "--tag", reference, "-"]
+    subprocess.run(command, input=official.encode(), capture_output=True, check=True)
+    other = with_image(toolchain, name=f"aifo-test-official-{os.getpid()}")
+    try:
+        result, calls = again(engine, other)
+        assert calls == ["build"]
+        assert shell(engine, result, f"node --version; cat {clean}") == f"v{NODE}\n// official\n"
+        state = engine.image(result.reference)
+        assert state is not None
+        assert state.labels[recipes.BASE_SOURCE] == "registry"
+        assert state.labels[recipes.TOOL_VERSION] == "20"
+    finally:
+        engine.remove_image(other.image.reference)
+        engine.remove_image(reference)
+
+
+def test_two_at_once_build_one_image(engine: Engine, toolchain: Toolchain, built: Built) -> None:
+    engine.remove_image(built.reference)
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: again(engine, toolchain), range(2)))
+    assert sorted(calls for _, calls in both) == [[], ["pull", "build"]]
+    assert both[0][0].id == both[1][0].id
 
 
 def test_when_no_source_gives_a_base_each_is_named_with_its_reason(
