@@ -1,4 +1,4 @@
-"""The workflows say only what exists: tasks, images, and no more rights than reading."""
+"""What CI runs: only tasks and images that exist, README's commands, with few rights."""
 
 from __future__ import annotations
 
@@ -82,6 +82,13 @@ def test_every_image_is_declared(workflow: dict[str, Any]) -> None:
         named |= {container} if isinstance(container, str) else set(container[:1])
         named |= {service["image"] for service in job.get("services", {}).values()}
     assert {name for name in named if name not in declared} == set()
+
+
+def test_ci_runs_the_commands_of_the_readme() -> None:
+    readme = (CHECKOUT / "README.md").read_text().splitlines()
+    script = (CHECKOUT / ".ci" / "run").read_text().splitlines()
+    commands = [line for line in readme if ".venv/bin/" in line][:2]
+    assert [line.strip() for line in script if line.strip() in commands] == commands
 
 
 def test_rights_and_concurrency(workflow: dict[str, Any]) -> None:
