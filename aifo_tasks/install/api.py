@@ -26,8 +26,8 @@ class Store:
 
     @property
     def environment(self) -> tuple[tuple[str, str], ...]:
-        """Set in the sidecar, so that every call uses this store."""
-        return (("npm_config_store_dir", self.target),) if self.mount else ()
+        """Set in the sidecar: pnpm refuses modules that were linked from another store."""
+        return (("npm_config_store_dir", self.target),)
 
 
 class Manager(Protocol):

@@ -144,9 +144,11 @@ def fetch_argv(used: Store) -> tuple[str, ...]:
     pnpm fetch makes a virtual store beside the lockfile: it works on a copy that lies in the
     store itself, where files are linked, not copied.
     """
-    script = (
-        'set -e; d=$(mktemp -d "$1/.aifo-warm.XXXXXX"); trap \'rm -rf "$d"\' EXIT; '
-        'cp pnpm-lock.yaml "$d"; for f in .npmrc pnpm-workspace.yaml .pnpmfile.cjs patches; do '
+    script = (  # the manifest keeps pnpm from looking for its root further up
+        'set -e; rm -rf "$1"/.aifo-warm.*; d=$(mktemp -d "$1/.aifo-warm.XXXXXX"); '
+        "trap 'rm -rf \"$d\"' EXIT; "
+        'echo "{}" >"$d/package.json"; cp pnpm-lock.yaml "$d"; '
+        "for f in package.json .npmrc pnpm-workspace.yaml .pnpmfile.cjs patches; do "
         'test ! -e "$f" || cp -R "$f" "$d"; done; cd "$d"; '
         'pnpm fetch --store-dir "$1" --reporter=append-only --ignore-scripts'
     )

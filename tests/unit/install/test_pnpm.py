@@ -61,7 +61,7 @@ def test_calls_that_change_what_is_installed(argv: list[str], expected: bool) ->
 def test_the_store_lies_in_the_repository(project: Path) -> None:
     expected = Store(host=project / ".pnpm-store", target="/workspace/.pnpm-store")
     assert pnpm.store(project, {}) == pnpm.store(project, {"PNPM_STORE_PATH": ""}) == expected
-    assert expected.environment == ()
+    assert expected.environment == (("npm_config_store_dir", "/workspace/.pnpm-store"),)
 
 
 def test_a_store_elsewhere_is_a_mount_of_its_own(project: Path, tmp_path: Path) -> None:
