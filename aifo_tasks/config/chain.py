@@ -13,7 +13,7 @@ from pathlib import Path
 
 from aifo_tasks import files
 from aifo_tasks.config import read, rules, snapshot
-from aifo_tasks.config.tree import Finding, Node, Spot, merge, plain, quoted, without
+from aifo_tasks.config.tree import Finding, Node, Spot, merge, plain, quoted, shown, without
 from aifo_tasks.errors import AifoError
 
 NAME = "toolchains.yaml"
@@ -80,7 +80,8 @@ def context_findings(chain: Chain, merged: Node, root: Path) -> list[Finding]:
         context = toolchain.get("image", "context")
         source = chain.sources[context.node.place.depth]
         top = source.path.parent if source.is_builtin else root
-        if context.text and not _resolve(source, context.text).is_relative_to(top):
+        relative = not context.text.startswith("/")  # else the schema says so
+        if context.text and relative and not _resolve(source, context.text).is_relative_to(top):
             found.append(context.finding(f"{quoted(context.text)} leads out of the project"))
     return found
 
@@ -103,30 +104,29 @@ def _resolve(source: Source, relative: str) -> Path:
 
 
 def _merged(sources: list[Source]) -> Node | None:
-    """Every file over what it extends; ``extends`` itself stays only where nobody could follow."""
-    nodes = [source.node for source in sources if source.node is not None]
-    if len(nodes) != len(sources):
-        return None
-    for index, node in enumerate(nodes):
-        if Spot(node).get("extends").text:
-            nodes[index] = without(node, "extends")
-    return functools.reduce(merge, reversed(nodes))
+    """Every file over what it extends."""
+    nodes = [without(source.node, "extends") for source in sources if source.node is not None]
+    return functools.reduce(merge, reversed(nodes)) if len(nodes) == len(sources) else None
 
 
 def _extended(root: Path, sources: list[Source], findings: list[Finding]) -> Source | None:
-    """The file the last source extends, if it extends one that can be read."""
+    """The file the last source extends, if it extends one.
+
+    Where ``extends`` is wrong the shipped file stands in, so that the rest can be checked.
+    """
     last = sources[-1]
-    if last.node is None:
+    if last.node is None or last.is_builtin:
         return None
     extends = Spot(last.node).get("extends")
-    if not extends.text:
+    if "extends" not in dict(Spot(last.node).entries()):
         return None
-    if extends.text == BUILTIN:
-        if last.is_builtin:
-            findings.append(extends.finding("the shipped file extends nothing"))
-            return None
-        return _builtin(len(sources), findings)
-    return _relative(root, extends, sources, findings)
+    following = None
+    if not extends.text:
+        problem = f"expected {BUILTIN} or a relative path, found {shown(extends.node)}"
+        findings.append(extends.finding(problem, f"write: extends: {BUILTIN}"))
+    elif extends.text != BUILTIN:
+        following = _relative(root, extends, sources, findings)
+    return following or _builtin(len(sources), findings)
 
 
 def _relative(

@@ -41,7 +41,11 @@ def schema_path() -> Path:
 def findings(node: Node) -> list[Finding]:
     """Everything in which the merged file differs from the schema; unsorted."""
     found: dict[Finding, None] = {}  # keeps the order, drops what is said twice
-    for error in _validator().iter_errors(plain(node)):
+    errors = list(_validator().iter_errors(plain(node)))
+    mistyped = {tuple(error.absolute_path) for error in errors if error.validator == "type"}
+    for error in errors:
+        if error.validator != "type" and tuple(error.absolute_path) in mistyped:
+            continue  # 1.5 is no whole number; that it is also too small helps nobody
         spot = Spot(node).descend(tuple(error.absolute_path))
         explain = _WORDS[error.validator]
         assert isinstance(error.schema, dict)  # a schema of true or false breaks on nothing
@@ -118,7 +122,7 @@ def _unknown(spot: Spot, _value: object, schema: Schema) -> Iterator[Finding]:
 
 
 def _too_few_items(spot: Spot, value: object, _schema: Schema) -> Iterator[Finding]:
-    yield spot.finding(f"expected a list of at least {value}, found {len(spot.items())}")
+    yield spot.finding(f"expected at least {value} item, found {len(spot.items()) or 'none'}")
 
 
 def _too_few_entries(spot: Spot, value: object, _schema: Schema) -> Iterator[Finding]:
@@ -143,7 +147,7 @@ def _one_of(spot: Spot, value: object, _schema: Schema) -> Iterator[Finding]:
     assert isinstance(value, list)
     keys = [key for branch in value for key in branch["required"]]
     present = [key for key, _ in spot.entries() if key in keys]
-    found = " and ".join(present) or "neither"
+    found = "both" if present else "neither"
     yield spot.finding(f"expected exactly one of {' and '.join(keys)}, found {found}")
 
 

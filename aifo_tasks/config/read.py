@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 from aifo_tasks.config.tree import Finding, Node, Place, Scalar, quoted, shown
@@ -12,6 +12,17 @@ from aifo_tasks.config.tree import Finding, Node, Place, Scalar, quoted, shown
 MAX_BYTES = 1024**2
 MAX_NODES = 10_000
 MAX_DEPTH = 32
+
+_SYNTAX = (
+    ("expected <block end>", "this is indented unlike what it belongs to", "align it"),
+    (
+        "mapping values are not allowed",
+        "a mapping cannot begin here",
+        "check the line above, and quote text that holds a colon",
+    ),
+    ("could not find expected ':'", "a key without a colon", "write: key: value"),
+    ("found unexpected end of stream", "a quote is open at the end of the file", "close it"),
+)
 
 _LINE_END = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 _UNPRINTABLE = re.compile(
@@ -119,8 +130,8 @@ class _Reader:
             yield from YAML(typ="safe", pure=True).parse(text)
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            words = " ".join((error.problem or error.context or "it cannot be read").split())
-            self.stop(self.mark(mark) if mark else self.place(), f"not YAML: {words}")
+            problem, hint = _explained(error.problem or error.context or "it cannot be read")
+            self.stop(self.mark(mark) if mark else self.place(), f"not YAML: {problem}", hint)
         except (YAMLError, ValueError, OverflowError) as error:
             self.stop(self.place(), f"not YAML: {' '.join(str(error).split())[:100]}")
 
@@ -205,7 +216,8 @@ class _Reader:
             first = frame.keys[key.value]
             self.find(key.place, f"the key {quoted(key.value)} stands in line {first.line} already")
         else:
-            frame.entries[key.value] = node
+            is_blank = node.value is None and not node.raw  # the parser's mark is a line late
+            frame.entries[key.value] = replace(node, place=key.place) if is_blank else node
             frame.keys[key.value] = key.place
 
     def begin(self, event: Any) -> Place:
@@ -213,7 +225,8 @@ class _Reader:
         place = self.mark(event.start_mark)
         self.count(1, place)
         if event.tag is not None:
-            self.find(place, f"the tag {event.tag} is not supported", "leave it out; quote text")
+            tag = str(event.tag).replace("tag:yaml.org,2002:", "!!")
+            self.find(place, f"the tag {tag} is not supported", "leave it out; quote text")
         return place
 
     def count(self, nodes: int, place: Place) -> None:
@@ -238,6 +251,14 @@ class _Reader:
     def stop(self, place: Place, problem: str, hint: str = "") -> NoReturn:
         self.find(place, problem, hint)
         raise _Stop
+
+
+def _explained(words: str) -> tuple[str, str]:
+    """The parser's words for a syntax error, or plainer ones and a hint for frequent ones."""
+    for beginning, problem, hint in _SYNTAX:
+        if words.startswith(beginning):
+            return problem, hint
+    return " ".join(words.split()), ""
 
 
 def resolved(text: str) -> Scalar:

@@ -87,18 +87,23 @@ def _tools(toolchains: list[tuple[str, Spot]]) -> Iterator[Finding]:
     """A tool belongs to one toolchain; development tools may be offered by several."""
     claims: list[_Claim] = []
     for kind, toolchain in toolchains:
+        tools = _named(toolchain.get("tools"))
+        for tool in tools:
+            problem = f"the tool {quoted(tool.text)} is also declared by"
+            claims.append((tool.text, kind, tool.finding(problem)))
         seen: set[str] = set()
-        for list_name in ("tools", "development-tools"):
-            for spot in toolchain.get(list_name).items():
-                tool = spot if spot.text else spot.get("name")
-                if tool.text in seen:
-                    yield tool.finding(f"the tool {quoted(tool.text)} is declared twice")
-                elif tool.text and list_name == "tools":
-                    problem = f"the tool {quoted(tool.text)} is also declared by"
-                    claims.append((tool.text, kind, tool.finding(problem)))
-                seen.add(tool.text)
-                seen.discard("")
+        both = [*tools, *_named(toolchain.get("development-tools"))]
+        for tool in sorted(both, key=lambda spot: spot.node.place.seniority):
+            if tool.text in seen:
+                yield tool.finding(f"the tool {quoted(tool.text)} is declared twice")
+            seen.add(tool.text)
     yield from _clashes(claims)
+
+
+def _named(tools: Spot) -> list[Spot]:
+    """The spots of the tools' names, whichever way they are written."""
+    names = [tool if tool.text else tool.get("name") for tool in tools.items()]
+    return [name for name in names if name.text]
 
 
 def _names(toolchains: list[tuple[str, Spot]]) -> Iterator[Finding]:
@@ -183,10 +188,12 @@ def _targets(toolchain: Spot) -> Iterator[Finding]:
             if not path.startswith("/"):
                 continue
             for reserved in _RESERVED_TARGETS:
-                if _covers(path, reserved) or (
-                    _covers(reserved, path) and reserved not in _BELOW_IS_FINE
-                ):
-                    yield target.finding(f"{quoted(path)} covers or lies in {reserved}")
+                if path == reserved:
+                    yield target.finding(f"{quoted(path)} is reserved")
+                elif _covers(path, reserved):
+                    yield target.finding(f"{quoted(path)} covers {reserved}, which is reserved")
+                elif _covers(reserved, path) and reserved not in _BELOW_IS_FINE:
+                    yield target.finding(f"{quoted(path)} lies in {reserved}, which is reserved")
             if path in taken:
                 yield target.finding(f"{quoted(path)} is the target of {taken[path]} already")
             taken.setdefault(path, f"{noun} {index + 1}")
@@ -205,7 +212,7 @@ def _directories(overlays: Spot) -> Iterator[Finding]:
 
 def _source(source: Spot, *, root: Path, home: Path) -> Iterator[Finding]:
     """A mount shows a part of the host that is neither the system's nor the whole home."""
-    if not source.text.startswith(("/", "~")):
+    if not source.text.startswith(("/", "~")) or posixpath.normpath(source.text) != source.text:
         return
     path = host_path(source.text, home)
     if path == "/" or any(_covers(path, system) for system in _HOST_SYSTEM):
