@@ -1,0 +1,1 @@
+"""The doit edge, in real projects and real processes."""
