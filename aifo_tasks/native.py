@@ -88,11 +88,12 @@ def zig(architecture: Architecture) -> Compiler | None:
     if not program.is_file():
         return None
     cache = str(files.cache_dir() / "zig")
+    variables = ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR")
     return Compiler(
         name="ziglang",
         argv=(sys.executable, "-m", "ziglang", "cc", "-target", _TARGETS[architecture]),
         program=program,
-        environment={"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache},
+        environment={name: cache for name in variables if name not in os.environ},
     )
 
 
@@ -125,7 +126,8 @@ def build(compiler: Compiler, architecture: Architecture) -> Path:
 
 
 def _compile(compiler: Compiler, architecture: Architecture, target: Path) -> None:
-    log.step("aifo-init", f"compiling for {architecture} with {compiler.name}")
+    once = "once; a C library comes first" if compiler.name == "ziglang" else "once"
+    log.step("aifo-init", f"compiling for {architecture} with {compiler.name} ({once})")
     unfinished = target.with_suffix(".new")
     process.run(_argv(compiler, unfinished), environment=compiler.environment)
     os.replace(unfinished, target)

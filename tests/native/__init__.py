@@ -1,0 +1,1 @@
+"""Tests of the native init: the real binaries, plain and under sanitizers."""
