@@ -74,7 +74,7 @@ def _load_fresh(root: Path) -> snapshot.Data:
     identities = [snapshot.identity(path) for path in (check.schema_path(), trust.trusted_path())]
     own = root / chains.NAME
     chain, merged = _validated(root)
-    _refuse_unapproved(chain, merged)
+    _refuse_unapproved(chain, merged, root)
     identities += [source.identity for source in chain.sources]
     has_own = chain.sources[0].path == own
     if not has_own:
@@ -99,12 +99,9 @@ def _validated(root: Path) -> tuple[Chain, Node]:
         findings += rules.findings(chain.merged, root=root, home=Path.home())
         findings += chains.context_findings(chain, chain.merged, root)
     if findings or chain.merged is None:
-        raise ConfigError([str(finding) for finding in sorted(set(findings), key=_order)])
+        ordered = sorted(set(findings), key=lambda finding: (finding.place, str(finding)))
+        raise ConfigError([str(finding) for finding in ordered])
     return chain, chain.merged
-
-
-def _order(finding: tuple[object, ...]) -> tuple[object, str]:
-    return finding[0], str(finding)
 
 
 def _reaching(chain: Chain, merged: Node) -> list[Spot]:
@@ -116,14 +113,16 @@ def _reaching(chain: Chain, merged: Node) -> list[Spot]:
     return trust.reaching(merged, builtin or chains.builtin_node(), check.schema())
 
 
-def _refuse_unapproved(chain: Chain, merged: Node) -> None:
+def _refuse_unapproved(chain: Chain, merged: Node, root: Path) -> None:
     from aifo_tasks.config import trust
     from aifo_tasks.config.tree import shown_keys
 
+    reaching = [(spot, chain.sources[spot.node.place.depth]) for spot in _reaching(chain, merged)]
+    if reaching:
+        trust.refuse_approvals_below(root)
     refused = [
-        spot for spot in _reaching(chain, merged)
-        if not (source := chain.sources[spot.node.place.depth]).is_builtin
-        and not trust.is_approved(source.path, source.digest)
+        spot for spot, source in reaching
+        if not source.is_builtin and not trust.is_approved(source.path, source.digest)
     ]  # fmt: skip
     if refused:
         keys = ", ".join(

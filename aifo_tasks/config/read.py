@@ -21,6 +21,7 @@ _SYNTAX = (
         "check the line above, and quote text that holds a colon",
     ),
     ("could not find expected ':'", "a key without a colon", "write: key: value"),
+    ("expected '<document start>'", "something follows the end of the document", ""),
     ("found unexpected end of stream", "a quote is open at the end of the file", "close it"),
 )
 

@@ -42,6 +42,8 @@ def identity(path: Path, *, status: os.stat_result | None = None, data: bytes = 
 
 def recall(root: Path) -> Data | None:
     """The data remembered for this project, if every file is still what it was."""
+    if not _is_safe(root):
+        return None
     try:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(_path(root), flags)
@@ -60,6 +62,8 @@ def recall(root: Path) -> Data | None:
 
 def remember(root: Path, identities: list[Identity], data: Data) -> None:
     """Keep the data for the next time; a cache that cannot be written is no error."""
+    if not _is_safe(root):
+        return
     record = {"key": _key(root), "files": identities, "data": data}
     path = _path(root)
     with contextlib.suppress(OSError):
@@ -69,6 +73,11 @@ def remember(root: Path, identities: list[Identity], data: Data) -> None:
 
 def _path(root: Path) -> Path:
     return files.cache_dir() / "config" / f"{files.digest(str(root))[:32]}.json"
+
+
+def _is_safe(root: Path) -> bool:
+    """False where the project holds the cache: its contained tools could write what we believe."""
+    return not Path(os.path.realpath(files.cache_dir())).is_relative_to(root)
 
 
 def _key(root: Path) -> list[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from aifo_tasks import files
 from aifo_tasks.config.tree import Node, Plain, Spot, plain
+from aifo_tasks.errors import AifoError
 
 _EVERY = "*"
 
@@ -21,6 +23,16 @@ def trusted_path() -> Path:
 def is_approved(path: Path, digest: str) -> bool:
     """True when the user approved exactly this content (SHA-256) of this absolute path."""
     return _approvals().get(str(path)) == digest
+
+
+def refuse_approvals_below(root: Path) -> None:
+    """Raise AifoError where the project holds the approvals: its tools could write them."""
+    path = trusted_path()
+    if Path(os.path.realpath(path)).is_relative_to(root):
+        raise AifoError(
+            str(path), "approvals cannot be kept inside the project, where its tools can write",
+            hint="export XDG_CONFIG_HOME=/a/directory/outside",
+        )  # fmt: skip
 
 
 def approve(approved: Iterable[tuple[Path, str]]) -> None:

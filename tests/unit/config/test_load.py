@@ -277,6 +277,20 @@ def test_a_cache_of_another_user_is_ignored(project: Path, monkeypatch: pytest.M
     assert snapshot.recall(project) is None
 
 
+def test_a_cache_inside_the_project_is_neither_written_nor_believed(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A contained tool could write there that it may mount the host's directories."""
+    load(project)
+    (tmp_path / "cache").rename(project / ".cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(project / ".cache"))
+    assert record(project).is_file()
+    assert snapshot.recall(project) is None
+    record(project).unlink()
+    load(project)
+    assert not record(project).exists()
+
+
 def test_a_cache_that_cannot_be_written_is_no_error(project: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where a directory should be")
     assert load(project) == load(project)

@@ -143,6 +143,19 @@ def test_an_approval_is_for_one_path_and_one_content(tmp_path: Path) -> None:
     assert trust.trusted_path().stat().st_mode & 0o777 == 0o600
 
 
+def test_approvals_inside_the_project_are_worth_nothing(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever works in its home directory lets contained tools write there."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(project / ".config"))
+    write(project, MOUNT)
+    trust.approve(requests(project).files)
+    assert refusal(project) == (
+        f"{project}/.config/aifo/trusted.json: approvals cannot be kept inside the project, "
+        "where its tools can write (hint: export XDG_CONFIG_HOME=/a/directory/outside)"
+    )
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b'{"/a": 1}'])
 def test_approvals_nobody_can_read_approve_nothing(content: bytes) -> None:
     trust.trusted_path().parent.mkdir(parents=True)
