@@ -1,0 +1,115 @@
+"""A project on the host and what the engine holds for it, as tests look at them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BIN = Path(sys.executable).parent
+IGNORED = (".pnpm-store", ".aifo")
+"""What a project gets on purpose: pnpm's store and doit's database, each with its .gitignore."""
+
+
+class Project:
+    """A copy of an example that runs doit and knows its own sidecars."""
+
+    def __init__(self, path: Path, example: str = "pnpm-app") -> None:
+        self.path = path
+        ignored = shutil.ignore_patterns("node_modules", ".pnpm-store", ".aifo")
+        shutil.copytree(ROOT / "examples" / example, path, ignore=ignored)
+        self.write("pyproject.toml", '[tool.doit]\nloader = "aifo"\n')
+
+    def start(
+        self, *words: str, program: str = "doit", cwd: str = ".", **options: object
+    ) -> subprocess.Popen[bytes]:
+        """Start doit in the project, its streams as ``options`` say, else pipes."""
+        given: dict[str, object] = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            **options,
+        }
+        argv = [BIN / program, *words]
+        return subprocess.Popen(argv, cwd=self.path / cwd, **given)  # type: ignore[call-overload, no-any-return]
+
+    def doit(
+        self, *words: str, env: Mapping[str, str] | None = None, **options: object
+    ) -> subprocess.CompletedProcess[str]:
+        """Run doit to its end; outputs as text."""
+        environment = {**os.environ, **(env or {})}
+        child = self.start(*words, env=environment, **options)
+        stdout, stderr = child.communicate(timeout=600)
+        return subprocess.CompletedProcess(
+            words, child.returncode, stdout.decode(), stderr.decode()
+        )
+
+    def call(self, *argv: str, **options: object) -> subprocess.CompletedProcess[str]:
+        """Run a command in the node toolchain."""
+        return self.doit("run", "toolchain:node", "--", *argv, **options)  # type: ignore[arg-type]
+
+    def stop(self) -> None:
+        """End this project's sidecars and remove its overlays."""
+        self.doit("run", "sidecar_stop", program="aifo")
+        for volume in self.volumes():
+            docker("volume", "rm", volume)
+
+    def sidecars(self) -> list[str]:
+        """Names of the running sidecars of this project."""
+        label = f"label=io.aifo.project={self.path.resolve()}"
+        return docker("ps", "--format", "{{.Names}}", "--filter", label).split()
+
+    def volumes(self) -> list[str]:
+        """The project's overlays."""
+        label = f"label=io.aifo.project={self.path.resolve()}"
+        return docker("volume", "ls", "--quiet", "--filter", label).split()
+
+    def processes(self) -> list[str]:
+        """Command lines of everything that runs in the sidecars besides init."""
+        found = []
+        for name in self.sidecars():
+            rows = docker("top", name, "-eo", "pid,args").splitlines()[1:]
+            found += [row for row in rows if "/aifo-init" not in row]
+        return found
+
+    def tree(self) -> dict[str, str]:
+        """Every path of the project with its mode, owner and content, links unresolved."""
+        found = {}
+        for path in sorted(self.path.rglob("*")):
+            relative = path.relative_to(self.path)
+            if relative.parts[0] in IGNORED:
+                continue
+            status = path.lstat()
+            content = ""
+            if path.is_symlink():
+                content = str(path.readlink())
+            elif path.is_file():
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+            owner = f"{status.st_mode:o} {status.st_uid}:{status.st_gid}"
+            found[relative.as_posix()] = f"{owner} {content}"
+        return found
+
+    def write(self, relative: str, text: str) -> None:
+        """Replace a file."""
+        (self.path / relative).write_text(text, encoding="utf-8")
+
+
+def docker(*words: str, check: bool = True) -> str:
+    """What a docker command prints; DOCKER_HOST names the engine."""
+    done = subprocess.run(["docker", *words], capture_output=True, text=True, check=False)
+    assert not check or done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def eventually(true: Callable[[], object], seconds: float = 10) -> None:
+    """Wait until something holds; fail when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s"
+        time.sleep(0.05)
