@@ -117,16 +117,18 @@ def check_store(run: Runner, used: Store) -> bool:
 
 
 def verify(run: Runner, plan: Plan) -> str:
-    """pnpm's own records of the install are there."""
-    lock = files.read_below(plan.project, LOCKFILE) or b""
-    wanted = [".modules.yaml"] if pnpm_lock.has_packages(lock) else []
-    if wanted:
-        wanted.append(".pnpm/lock.yaml")
-    for name in wanted:
-        path = f"{plan.targets[0]}/{name}"
-        if run(["test", "-f", path], on_output=_ignore) != 0:
-            return f"pnpm ended well but left no {path}"
-    return ""
+    """pnpm's own records of an install that had something to install are there.
+
+    The virtual store has one too, unless .npmrc puts it somewhere else.
+    """
+    if not pnpm_lock.has_packages(files.read_below(plan.project, LOCKFILE) or b""):
+        return ""
+    script = (
+        'test -f "$1/.modules.yaml" && { test ! -d "$1/.pnpm" || test -f "$1/.pnpm/lock.yaml"; }'
+    )
+    if run(["sh", "-c", script, "sh", plan.targets[0]], on_output=_ignore) == 0:
+        return ""
+    return f"pnpm ended well but left no record of it in {plan.targets[0]}"
 
 
 def explain(output: str, used: Store) -> str:

@@ -41,8 +41,9 @@ if test -e "$CONTROL/status"; then echo "going wrong"; exit "$(cat "$CONTROL/sta
 if test -e "$CONTROL/touch"; then echo >>"$(cat "$CONTROL/touch")"; fi
 if test -e "$CONTROL/hang"; then echo $$ >"$CONTROL/pid"; exec sleep 60; fi
 mkdir -p node_modules/.pnpm
-test -e "$CONTROL/lazy" || : >node_modules/.modules.yaml
+: >node_modules/.modules.yaml
 : >node_modules/.pnpm/lock.yaml
+test ! -e "$CONTROL/lazy" || rm "$(cat "$CONTROL/lazy")"
 mkdir -p "$CONTROL/../project/.pnpm-store/v3/files"
 : >"$CONTROL/stored"
 """

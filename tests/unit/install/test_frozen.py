@@ -101,12 +101,19 @@ def test_a_failed_install_takes_the_old_stamp_away(bench: Bench) -> None:
     assert ensure(bench) is True
 
 
-def test_an_install_that_left_nothing_is_not_believed(bench: Bench) -> None:
-    bench.tell("lazy")
-    path = f"{bench.plan.targets[0]}/.modules.yaml"
-    with pytest.raises(InstallError, match=f"pnpm ended well but left no {path}"):
+@pytest.mark.parametrize("missing", ["node_modules/.modules.yaml", "node_modules/.pnpm/lock.yaml"])
+def test_an_install_that_left_no_record_is_not_believed(bench: Bench, missing: str) -> None:
+    bench.tell("lazy", missing)
+    problem = f"pnpm ended well but left no record of it in {bench.plan.targets[0]}"
+    with pytest.raises(InstallError, match=problem):
         ensure(bench)
     assert not bench.stamp.exists()
+
+
+def test_a_lockfile_without_packages_leaves_no_record(bench: Bench) -> None:
+    (bench.project / "pnpm-lock.yaml").write_text("importers:\n\n  .: {}\n")
+    bench.tell("lazy", "node_modules/.modules.yaml")
+    assert ensure(bench) is True
 
 
 def test_a_lockfile_that_changes_meanwhile_is_not_recorded(bench: Bench) -> None:
