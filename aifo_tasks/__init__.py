@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:  # a module's attribute may be anything
     """The task creators, for ``from aifo_tasks import task_toolchain`` in a dodo.py."""
     if name.startswith("task_"):
-        from aifo_tasks import tasks
+        import importlib
 
-        return getattr(tasks, name)
+        return getattr(importlib.import_module("aifo_tasks.tasks"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
