@@ -28,8 +28,8 @@ def host_config(spec: ContainerSpec) -> dict[str, Any]:
         AutoRemove=spec.remove,
         UsernsMode=spec.userns,
         ReadonlyRootfs=spec.read_only,
-        CapDrop=list(spec.cap_drop),
-        CapAdd=list(spec.cap_add),
+        CapDrop=[_capability(name) for name in spec.cap_drop],
+        CapAdd=[_capability(name) for name in spec.cap_add],
         SecurityOpt=list(spec.security_opt),
         PidsLimit=spec.pids_limit,
         Memory=spec.memory,
@@ -38,6 +38,11 @@ def host_config(spec: ContainerSpec) -> dict[str, Any]:
         # a mount of type tmpfs knows no exec, uid and gid
         Tmpfs={mount.target: mount.options for mount in spec.mounts if mount.kind == "tmpfs"},
     )
+
+
+def _capability(name: str) -> str:
+    """The long name, which the docker program sends too."""
+    return name if name == "ALL" or name.startswith("CAP_") else f"CAP_{name}"
 
 
 def _mount(mount: MountSpec) -> dict[str, Any]:

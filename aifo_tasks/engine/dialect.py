@@ -4,14 +4,18 @@ Bridged:
 
 - a tmpfs takes no ``uid=`` and ``gid=``: ``U`` gives it to the container's user;
 - a tmpfs starts with what the image has in that directory, unless told ``notmpcopyup``;
-- ``--read-only`` adds writable directories of its own (preview says ``--read-only-tmpfs=false``);
 - builds go through ``podman --url … build``: it has no buildx;
 - names without a registry get ``localhost/``; either spelling finds the image;
+- a label filter with several labels finds those that have one of them: filtered again here;
+- a host directory that is missing would be made: refused here;
 - what is missing or taken is told with other statuses: ``failure`` reads the words.
 
 Different, and to be known:
 
 - a tmpfs belongs to the container's user also when another ``uid=`` is asked for;
+- with a read-only root ``/run``, ``/tmp`` and ``/var/tmp`` are still writable, in memory;
+- a host path with a comma in it cannot be mounted;
+- what is read from a volume tells all files as root's; what is written keeps its owners;
 - a built image carries the label ``io.buildah.version``;
 - an archive's ``./`` changes the mode of the volume's own directory;
 - containers get a limit on open files and processes that root itself may not be allowed to
@@ -28,6 +32,13 @@ from aifo_tasks.engine.api import ContainerSpec, MountSpec
 def bridged(spec: ContainerSpec) -> ContainerSpec:
     """The container to ask Podman for, so that it comes out as Docker would make it."""
     return dataclasses.replace(spec, mounts=tuple(_mount(mount) for mount in spec.mounts))
+
+
+def local_name(reference: str) -> str:
+    """The name Podman gives an image that is made here; its API would add Docker Hub's."""
+    host, slash, _ = reference.partition("/")
+    elsewhere = slash and (host == "localhost" or set(".:") & set(host))
+    return reference if elsewhere else f"localhost/{reference}"
 
 
 def _mount(mount: MountSpec) -> MountSpec:

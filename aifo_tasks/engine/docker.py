@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import gzip
 import itertools
+import json
 import os
 import secrets
 import shlex
@@ -107,9 +108,9 @@ class DockerEngine:
     def pull(self, reference: str, progress: Progress) -> ImageState:
         if not self._announce(preview.pull_argv(reference, self._client)):
             return _no_image()
-        repository, tag = docker.utils.parse_repository_tag(reference)
         with self._asking(reference):
-            for line in self._api.pull(repository, tag or "latest", stream=True, decode=True):
+            repository, tag = _parts(reference)
+            for line in self._api.pull(repository, tag, stream=True, decode=True):
                 if "error" in line:
                     raise EngineError(reference, str(line["error"]))
                 if text := _pull_progress(line):
@@ -124,14 +125,21 @@ class DockerEngine:
     def import_image(self, spec: ImportSpec) -> ImageState:
         if not self._announce(preview.import_argv(spec, self._client)):
             return _no_image()
-        repository, tag = docker.utils.parse_repository_tag(spec.tag)
+        # Podman would forget the tag and take the name for Docker Hub's
+        later = self.info().name == "podman"
+        repository, tag = _parts(dialect.local_name(spec.tag) if later else spec.tag)
         with self._asking(spec.tag):
             answer = self._api.import_image_from_file(
-                str(spec.archive), repository=repository, tag=tag or "latest",
-                changes=preview.label_changes(spec.labels),
-            )  # fmt: skip
-        if '"error"' in answer:
-            raise EngineError(spec.tag, f"{spec.archive} cannot be imported: {answer.strip()}")
+                str(spec.archive),
+                changes=preview.label_changes(spec.labels, self._client),
+                repository=None if later else repository,
+                tag=None if later else tag,
+            )
+            imported = json.loads(answer.splitlines()[-1])
+            if "error" in imported:
+                raise EngineError(spec.tag, f"{spec.archive}: {imported['error']}")
+            if later:
+                self._api.tag(imported["status"], repository, tag)
         return self._existing_image(spec.tag)
 
     def remove_image(self, reference: str) -> None:
@@ -157,7 +165,8 @@ class DockerEngine:
     def volumes(self, labels: Mapping[str, str]) -> tuple[VolumeState, ...]:
         with self._asking("volumes"):
             found = self._api.volumes(filters={"label": _label_filters(labels)})
-        return tuple(states.volume_state(one) for one in found.get("Volumes") or ())
+        volumes = (states.volume_state(one) for one in found.get("Volumes") or ())
+        return tuple(one for one in volumes if _has(one.labels, labels))
 
     def volume_sizes(self) -> Mapping[str, int]:
         with self._asking("volumes"):
@@ -238,6 +247,8 @@ class DockerEngine:
     def _create(self, spec: ContainerSpec, undo: contextlib.ExitStack) -> str:
         """Create a container that ``undo`` removes; nameless ones get a name, so that they
         are found even when the engine's answer is lost."""
+        if self.info().local:
+            _require_sources(spec)
         name = spec.name or f"aifo-{secrets.token_hex(8)}"
         if not spec.name:
             undo.callback(self._remove, name)
@@ -258,7 +269,8 @@ class DockerEngine:
     def containers(self, labels: Mapping[str, str]) -> tuple[ContainerState, ...]:
         with self._asking("containers"):
             found = self._api.containers(all=True, filters={"label": _label_filters(labels)})
-        return tuple(states.listed_container_state(one) for one in found)
+        containers = (states.listed_container_state(one) for one in found)
+        return tuple(one for one in containers if _has(one.labels, labels))
 
     def stop(self, name: str, *, seconds: int = 5) -> None:
         if not self._announce(preview.stop_argv(name, seconds, self._client)):
@@ -316,8 +328,17 @@ class DockerEngine:
         text = preview.write_archive_text(volume, image, self._client)
         if log.command(_fed(text, head)):
             with self._archive_container(volume, image) as identifier, self._asking(volume):
-                stream = itertools.chain((head,), archive)
-                self._api.put_archive(identifier, preview.ARCHIVE_TARGET, stream)
+                self._put_archive(identifier, itertools.chain((head,), archive), volume)
+
+    def _put_archive(self, identifier: str, stream: Iterator[bytes], volume: str) -> None:
+        """What the SDK calls put_archive, and telling Podman to keep the owners."""
+        answer = self._api.put(
+            f"{self._api.base_url}/v{self._api.api_version}/containers/{identifier}/archive",
+            params={"path": preview.ARCHIVE_TARGET, "copyUIDGID": "false"},
+            data=stream,
+        )
+        if answer.status_code != 200:
+            raise refused(volume, answer.status_code, answer.text)
 
     @contextlib.contextmanager
     def _archive_container(self, volume: str, image: str) -> Iterator[str]:
@@ -356,8 +377,25 @@ def _no_image() -> ImageState:
     return ImageState(id="", platform="")
 
 
+def _require_sources(spec: ContainerSpec) -> None:
+    """Docker refuses to mount a missing directory, Podman makes one of root's."""
+    for mount in spec.mounts:
+        if mount.kind == "bind" and not os.path.exists(mount.source):
+            raise EngineError(mount.source, "is to be mounted and does not exist")
+
+
+def _parts(reference: str) -> tuple[str, str]:
+    repository, tag = docker.utils.parse_repository_tag(reference)
+    return repository, tag or "latest"
+
+
 def _label_filters(labels: Mapping[str, str]) -> list[str]:
     return [f"{name}={value}" if value else name for name, value in labels.items()]
+
+
+def _has(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """Podman takes several labels of a filter for alternatives."""
+    return all(name in labels and value in ("", labels[name]) for name, value in wanted.items())
 
 
 def _pull_progress(line: Mapping[str, Any]) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.client
 import json
 import socket
 import urllib.parse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from aifo_tasks.engine import states
 from aifo_tasks.engine.api import ImageState
 from aifo_tasks.engine.failure import refused, unreachable
+from aifo_tasks.errors import NotFoundError
 
 _SCHEME = "unix://"
 
@@ -19,8 +21,9 @@ _SCHEME = "unix://"
 def image_labels(endpoint: str, references: Iterable[str]) -> dict[str, ImageState | None]:
     """The images of these names, None for those the engine has not; platforms are left blank.
 
-    One request where ``endpoint`` is a ``unix://`` socket. Raises EngineError when the
-    engine refuses or cannot be reached.
+    One request where ``endpoint`` is the ``unix://`` socket of a Docker that has them all; each
+    that its list does not show is asked for by itself. Raises EngineError when the engine
+    refuses or cannot be reached.
     """
     wanted = tuple(references)
     if not wanted:
@@ -30,17 +33,24 @@ def image_labels(endpoint: str, references: Iterable[str]) -> dict[str, ImageSta
 
         with docker.connect(endpoint) as engine:
             return {reference: engine.image(reference) for reference in wanted}
-    # the filter spares the engine the sizes of all others; it does not match digests
-    filters = {} if any("@" in one for one in wanted) else {"reference": list(wanted)}
-    query = urllib.parse.urlencode({"filters": json.dumps(filters)})
-    found: dict[str, ImageState] = {}
+    # the filter spares the engine the sizes of all others
+    query = urllib.parse.urlencode({"filters": json.dumps({"reference": wanted})})
+    listed: dict[str, ImageState] = {}
     for row in get(endpoint, f"/images/json?{query}"):
-        names = (*(row.get("RepoTags") or ()), *(row.get("RepoDigests") or ()))
-        found |= dict.fromkeys(names, states.listed_image_state(row))
+        listed |= dict.fromkeys(row.get("RepoTags") or (), states.listed_image_state(row))
     return {
-        reference: next((found[name] for name in _spellings(reference) if name in found), None)
+        reference: listed.get(_tagged(reference)) or _inspected(endpoint, reference)
         for reference in wanted
     }
+
+
+def _inspected(endpoint: str, reference: str) -> ImageState | None:
+    """Podman lists other spellings, and with several references only what bears them all."""
+    try:
+        found = get(endpoint, f"/images/{urllib.parse.quote(reference)}/json")
+    except NotFoundError:
+        return None
+    return dataclasses.replace(states.image_state(found), platform="")
 
 
 def get(endpoint: str, path: str) -> Any:
@@ -64,13 +74,9 @@ def get(endpoint: str, path: str) -> Any:
     return answer
 
 
-def _spellings(reference: str) -> Iterator[str]:
-    """What engines call an image of that name: Docker shortens, Podman writes out."""
+def _tagged(reference: str) -> str:
     named = "@" in reference or ":" in reference.rpartition("/")[2]
-    tagged = reference if named else f"{reference}:latest"
-    short = tagged.removeprefix("docker.io/").removeprefix("library/")
-    yield from (tagged, short)
-    yield from (f"localhost/{tagged}", f"docker.io/{short}", f"docker.io/library/{short}")
+    return reference if named else f"{reference}:latest"
 
 
 class _Connection(http.client.HTTPConnection):

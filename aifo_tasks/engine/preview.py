@@ -33,15 +33,15 @@ def run_argv(spec: ContainerSpec, client: Argv = DOCKER, *, detach: bool = False
     """``docker run`` of a container; with ``detach`` what ``start`` does, else what ``run``."""
     words = [*client, "run", *_flag("--detach", detach)]
     words += _flag("--rm", spec.remove or not detach)
-    return (*words, *_container(spec, client))
+    return (*words, *_container(spec))
 
 
 def create_argv(spec: ContainerSpec, client: Argv = DOCKER) -> Argv:
     """``docker create`` of a container that somebody removes."""
-    return (*client, "create", *_container(spec, client))
+    return (*client, "create", *_container(spec))
 
 
-def _container(spec: ContainerSpec, client: Argv) -> Iterator[str]:
+def _container(spec: ContainerSpec) -> Iterator[str]:
     yield from ("--pull", "never")
     yield from _option("--name", spec.name)
     yield from _option("--network", spec.network)
@@ -50,7 +50,6 @@ def _container(spec: ContainerSpec, client: Argv) -> Iterator[str]:
     yield from _option("--workdir", spec.working_dir)
     yield from _option("--hostname", spec.hostname)
     yield from _flag("--read-only", spec.read_only)
-    yield from _flag("--read-only-tmpfs=false", spec.read_only and client[0] == "podman")
     yield from _options("--cap-drop", spec.cap_drop)
     yield from _options("--cap-add", spec.cap_add)
     yield from _options("--security-opt", spec.security_opt)
@@ -103,13 +102,15 @@ def build_text(spec: BuildSpec, client: Argv = DOCKER) -> str:
 
 def import_argv(spec: ImportSpec, client: Argv = DOCKER) -> Argv:
     """``docker import`` of a root file system."""
-    changes = _options("--change", label_changes(spec.labels))
+    changes = _options("--change", label_changes(spec.labels, client))
     return (*client, "import", *changes, str(spec.archive), spec.tag)
 
 
-def label_changes(labels: Sequence[tuple[str, str]]) -> list[str]:
+def label_changes(labels: Sequence[tuple[str, str]], client: Argv = DOCKER) -> list[str]:
     """Labels as the Dockerfile instructions that an import takes."""
-    return [f"LABEL {_instruction_word(name)}={_instruction_word(value)}" for name, value in labels]
+    # Podman takes off the quotes around a word and expands nothing
+    word = '"{}"'.format if client[0] == "podman" else _instruction_word
+    return [f"LABEL {word(name)}={word(value)}" for name, value in labels]
 
 
 def pull_argv(reference: str, client: Argv = DOCKER) -> Argv:
@@ -173,7 +174,8 @@ def read_archive_text(volume: str, image: str, client: Argv = DOCKER) -> str:
 
 def write_archive_text(volume: str, image: str, client: Argv = DOCKER) -> str:
     """A shell command that unpacks a tar stream from standard input into a volume."""
-    return _through_container(volume, image, client, f'cp - "$id":{ARCHIVE_TARGET}')
+    keep_owners = "--archive=false " if client[0] == "podman" else ""
+    return _through_container(volume, image, client, f'cp {keep_owners}- "$id":{ARCHIVE_TARGET}')
 
 
 def _through_container(volume: str, image: str, client: Argv, copy: str) -> str:

@@ -16,6 +16,9 @@ from aifo_tasks.engine.api import (
 
 Json = Mapping[str, Any]
 
+_STATUS = {"stopped": "exited", "stopping": "removing", "configured": "created"}
+"""Podman's words for Docker's."""
+
 
 def engine_info(endpoint: str, version: Json, info: Json) -> EngineInfo:
     """From ``GET /version`` and ``GET /info``."""
@@ -63,12 +66,12 @@ def container_state(found: Json) -> ContainerState:
     return ContainerState(
         id=found["Id"],
         name=found["Name"].removeprefix("/"),
-        status=state["Status"],
+        status=_STATUS.get(state["Status"], state["Status"]),
         pid=state.get("Pid") or 0,
         exit_status=state.get("ExitCode") or 0,
         image=config.get("Image", ""),
         labels=dict(config.get("Labels") or {}),
-        mounts=tuple(_mounts(found)),
+        mounts=tuple(sorted(_mounts(found), key=lambda mount: mount.target)),
     )
 
 
@@ -77,7 +80,7 @@ def listed_container_state(found: Json) -> ContainerState:
     return ContainerState(
         id=found["Id"],
         name=next(iter(found.get("Names") or ()), "").removeprefix("/"),
-        status=found.get("State", ""),
+        status=_STATUS.get(found["State"], found["State"]),
         image=found.get("Image", ""),
         labels=dict(found.get("Labels") or {}),
     )
