@@ -50,23 +50,30 @@ def reaching(merged: Node, builtin: Node, schema: Mapping[str, Any]) -> list[Spo
     """The values that reach the host and go further than the shipped file does.
 
     The schema marks the keys with ``x-trust``: a list goes further with every item the
-    shipped one lacks, a word when it stands later in its ``enum``.
+    shipped one lacks, a word when it stands later in its ``enum``. A key that is left out, or
+    taken away, has its default.
     """
     found: list[Spot] = []
     for pattern, marked in _marked(schema, schema):
         for spot in _matching(Spot(merged), pattern):
-            base = plain(Spot(builtin).get(*map(str, spot.keys)).node)
-            if _is_wider(spot, marked.get("default") if base is None else base, marked):
+            shipped = Spot(builtin).get(*map(str, spot.keys))
+            if _is_wider(_value(spot, marked), _value(shipped, marked), marked):
                 found.append(spot)
     return sorted(found, key=lambda spot: spot.node.place)
 
 
-def _is_wider(spot: Spot, base: Plain, marked: Mapping[str, Any]) -> bool:
+def _value(spot: Spot, marked: Mapping[str, Any]) -> Plain:
+    default: Plain = marked["default"]
+    return default if spot.node.value is None else plain(spot.node)
+
+
+def _is_wider(value: Plain, base: Plain, marked: Mapping[str, Any]) -> bool:
     if "enum" in marked:
         order: list[Plain] = marked["enum"]
-        return order.index(spot.text) > order.index(base)
-    known = base if isinstance(base, list) else []
-    return any(plain(item.node) not in known for item in spot.items())
+        return order.index(value) > order.index(base)
+    assert isinstance(value, list)
+    assert isinstance(base, list)
+    return any(item not in base for item in value)
 
 
 def _marked(
@@ -89,9 +96,9 @@ def _matching(spot: Spot, pattern: tuple[str, ...]) -> Iterator[Spot]:
     if not pattern:
         yield spot
         return
-    for key, below in spot.entries():
-        if pattern[0] in (key, _EVERY):
-            yield from _matching(below, pattern[1:])
+    key, *rest = pattern
+    for below in [each for _, each in spot.entries()] if key == _EVERY else [spot.get(key)]:
+        yield from _matching(below, tuple(rest))
 
 
 def _approvals() -> dict[str, str]:

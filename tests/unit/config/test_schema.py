@@ -151,6 +151,8 @@ def test_defaults_of_schema_and_model_are_the_same() -> None:
     built = build.config(data, root=Path("/"), files=()).toolchains[0]
     properties = SCHEMA["$defs"]["toolchain"]["properties"]
     assert built.network == properties["network"]["default"]
+    probe = SCHEMA["properties"]["registry"]["properties"]["probe"]
+    assert list(model.Registry().probe) == probe["default"]
     assert list(built.forward) == properties["forward"]["default"]
     assert list(built.mounts) == properties["mounts"]["default"]
     assert built.image.libc == properties["image"]["properties"]["libc"]["default"]

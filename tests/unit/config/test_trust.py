@@ -82,7 +82,7 @@ def test_what_goes_no_further_than_the_shipped_file_needs_no_approval(
 
 def test_a_network_is_wider_when_it_stands_later_in_the_schema() -> None:
     def node(network: str) -> Node:
-        text = f"toolchains: {{node: {{network: {network}}}}}"
+        text = f"toolchains: {{node: {{{network and f'network: {network}'}}}}}"
         found, _ = read.read(text.encode(), name="x", depth=0)
         assert found is not None
         return found
@@ -90,6 +90,9 @@ def test_a_network_is_wider_when_it_stands_later_in_the_schema() -> None:
     assert trust.reaching(node("internal"), node("none"), schema()) != []
     assert trust.reaching(node("none"), node("internal"), schema()) == []
     assert trust.reaching(node("none"), node("none"), schema()) == []
+    assert trust.reaching(node(""), node("isolated"), schema()) != []  # the default is bridge
+    assert trust.reaching(node(""), node("bridge"), schema()) == []
+    assert trust.reaching(node("bridge"), node(""), schema()) == []
 
 
 def test_a_kind_of_its_own_starts_from_the_defaults(project: Path) -> None:
