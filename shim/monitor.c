@@ -212,6 +212,6 @@ void monitor(int connection, const struct tool *tool)
 		if (poll(wanted, 2, until(next_look(&watch))) > 0 && wanted[1].revents != 0)
 			listen_to_caller(&watch);
 	}
-	report(&watch);
 	waitpid(tool->leader, NULL, 0);
+	report(&watch);
 }

@@ -219,7 +219,7 @@ class OwnStreams(Streams):
         if not _is_open(n):
             return self._null()
         if stat.S_ISDIR(os.fstat(n).st_mode) or fcntl.fcntl(n, fcntl.F_GETFL) & os.O_PATH:
-            raise AifoError(_NAMES[n], "is a directory, which a tool may not have")
+            raise AifoError(_NAMES[n], "is a directory, or leads to one: no tool may have it")
         return n
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -70,6 +71,7 @@ class Init:
     ) -> None:
         self.socket = directory / "init.sock"
         self.reports = directory / "report"
+        self._calls: list[Started] = []
         argv = [*prefix, str(binary), "--socket", str(self.socket), "--spec", "0123abcd", *options]
         sanitizers = f"log_path={self.reports}:detect_leaks=0:exitcode=99"
         self.environment = {
@@ -128,8 +130,22 @@ class Init:
         return status, b"".join(output)
 
     def start(self, *argv: str, stdin: int | None = None, output: int | None = None) -> Started:
-        """A call under way, driven frame by frame."""
-        return Started(self, argv, stdin, output)
+        """A call under way, driven frame by frame; cut when init is left."""
+        self._calls.append(Started(self, argv, stdin, output))
+        return self._calls[-1]
+
+    def attach_argv(self, *argv: str) -> list[str]:
+        """A command that attaches its own streams and signals to a call."""
+        peer = self.peer()
+        script = str(Path(__file__).with_name("attach.py"))
+        return [
+            sys.executable,
+            script,
+            str(peer.socket),
+            str(peer.pid),
+            str(peer.start_time),
+            *argv,
+        ]
 
     def left(self) -> set[int]:
         return descendants(self.pid)
@@ -159,6 +175,8 @@ class Init:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for call in self._calls:
+            call.close()
         if self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGTERM)

@@ -152,19 +152,10 @@ def test_a_binary_stream_comes_back_whole_with_stderr_apart(init: Init, tmp_path
     size = 64 * 1024 * 1024
     source, target, errors = (tmp_path / name for name in ("in", "out", "err"))
     source.write_bytes(os.urandom(1024 * 1024) * 64)
-    script = (
-        "import socket, sys; from pathlib import Path\n"
-        "from aifo_tasks.toolexec import launcher\n"
-        f"peer = launcher.Peer(socket=Path({str(init.socket)!r}), pid={init.pid},"
-        f" start_time={launcher.start_time(init.pid)})\n"
-        "call = launcher.Call(argv=['sh', '-c', 'echo beside >&2; cat; exit 5'], cwd='/')\n"
-        "sys.exit(launcher.attach(launcher.connect(peer), call))\n"
-    )
+    argv = init.attach_argv("sh", "-c", "echo beside >&2; cat; exit 5")
     with target.open("wb") as out, errors.open("wb") as err:
         feeder = subprocess.Popen(["cat", str(source)], stdout=subprocess.PIPE)
-        done = subprocess.run(
-            [sys.executable, "-c", script], stdin=feeder.stdout, stdout=out, stderr=err, check=False
-        )
+        done = subprocess.run(argv, stdin=feeder.stdout, stdout=out, stderr=err, check=False)
         assert feeder.stdout is not None
         feeder.stdout.close()
         feeder.wait()
