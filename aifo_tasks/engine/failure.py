@@ -31,13 +31,11 @@ def refused(subject: str, status: int, explanation: str) -> EngineError:
 
 def unreachable(endpoint: str, error: BaseException) -> EngineError:
     """No engine answers there: the operating system's reason, and how to get one."""
-    cause = _system_error(error)
-    reason = str(error) or type(error).__name__
-    if cause is not None and cause.strerror:
-        reason = cause.strerror.lower()
+    cause = _system_error(error) or error
+    reason = cause.strerror.lower() if isinstance(cause, OSError) and cause.strerror else str(cause)
     denied = isinstance(cause, PermissionError)
     hint = 'sudo usermod -aG docker "$USER"' if denied else "doit engine"
-    problem = f"cannot be reached at {endpoint}: {reason}"
+    problem = f"cannot be reached at {endpoint}: {reason or type(cause).__name__}"
     return EngineError("container engine", problem, hint=hint)
 
 
@@ -45,7 +43,7 @@ def _system_error(error: BaseException) -> OSError | None:
     """What the operating system said; HTTP libraries wrap it several times."""
     seen: list[BaseException] = [error]
     for found in seen:
-        if isinstance(found, OSError) and found.strerror:
+        if isinstance(found, OSError) and isinstance(found.strerror, str):
             return found
         below = (found.__cause__, found.__context__, *found.args)
         seen += [one for one in below if isinstance(one, BaseException) and one not in seen]

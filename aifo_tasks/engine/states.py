@@ -16,9 +16,6 @@ from aifo_tasks.engine.api import (
 
 Json = Mapping[str, Any]
 
-_STATUS = {"stopped": "exited", "stopping": "removing", "configured": "created"}
-"""Podman's words for Docker's."""
-
 
 def engine_info(endpoint: str, version: Json, info: Json) -> EngineInfo:
     """From ``GET /version`` and ``GET /info``."""
@@ -66,7 +63,7 @@ def container_state(found: Json) -> ContainerState:
     return ContainerState(
         id=found["Id"],
         name=found["Name"].removeprefix("/"),
-        status=_STATUS.get(state["Status"], state["Status"]),
+        status=_status(state["Status"]),
         pid=state.get("Pid") or 0,
         exit_status=state.get("ExitCode") or 0,
         image=config.get("Image", ""),
@@ -80,10 +77,15 @@ def listed_container_state(found: Json) -> ContainerState:
     return ContainerState(
         id=found["Id"],
         name=next(iter(found.get("Names") or ()), "").removeprefix("/"),
-        status=_STATUS.get(found["State"], found["State"]),
+        status=_status(found["State"]),
         image=found.get("Image", ""),
         labels=dict(found.get("Labels") or {}),
     )
+
+
+def _status(word: str) -> str:
+    """Docker's word, also where Podman has one of its own."""
+    return {"stopped": "exited", "stopping": "removing", "configured": "created"}.get(word, word)
 
 
 def _mounts(found: Json) -> Iterator[MountState]:

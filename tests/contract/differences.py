@@ -6,11 +6,9 @@ DIFFERENCES: dict[str, dict[str, str]] = {
     "docker": {},
     "podman": {
         "archive owners": "what is read from a volume tells all files as root's",
-        "build labels": "a built image carries io.buildah.version",
         "tmpfs owner": "a tmpfs can only be given to the container's own user",
         "read-only places": "/run, /tmp and /var/tmp are writable although the root is not",
         "comma": "a host path with a comma cannot be mounted",
-        "own directory": "an archive's entry ./ changes the mode of the volume's directory",
         "exit status": "the podman client sometimes loses the status of run --rm",
     },
 }

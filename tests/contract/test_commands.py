@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import subprocess
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from aifo_tasks.engine.api import (
     NetworkSpec,
     VolumeSpec,
 )
+from aifo_tasks.engine.docker import DEFAULT_ENDPOINT
 from tests.contract.conftest import Recording, Scratch
 from tests.contract.test_images import silent
 from tests.contract.test_volumes import described, ownerless, packed
@@ -117,7 +117,10 @@ def forget_podmans(side: Mapping[str, Any]) -> None:
 
 def test_a_pasted_run_gives_status_and_output(real: Scratch, recording: Recording) -> None:
     done = real.engine.run(real.container("print", "it's $HOME"))
-    assert paste(recording.commands[-1]) == done.output == b"it's $HOME\n"
+    argv = ["bash", "-c", recording.commands[-1]]
+    pasted = subprocess.run(argv, capture_output=True, check=False)
+    assert pasted.stdout == done.output == b"it's $HOME\n"
+    assert pasted.returncode == done.status or real.differs("exit status")
 
 
 def test_a_pasted_dry_run_makes_what_a_run_makes(
@@ -195,9 +198,9 @@ def test_pasted_removals(real: Scratch, recording: Recording) -> None:
     assert real.engine.network(real.name) is None
 
 
-def test_the_engine_that_is_implied_is_not_named(
-    real: Scratch, recording: Recording, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_command_names_its_engine(real: Scratch, recording: Recording) -> None:
     real.engine.remove_volume(real.name)
-    assert real.endpoint in shlex.split(recording.commands[-1])
-    assert os.environ.get("DOCKER_HOST") is None
+    name = real.engine.info().name
+    option = {"docker": "--host", "podman": "--url"}[name]
+    named = [] if real.endpoint == DEFAULT_ENDPOINT else [option, real.endpoint]
+    assert shlex.split(recording.commands[-1]) == [name, *named, "volume", "rm", real.name]

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-import os
+import signal
+import subprocess
+import sys
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from aifo_tasks.engine.api import BuildSpec, ContainerSpec, MountSpec, NetworkSpec, VolumeSpec
+from aifo_tasks.engine.api import (
+    BuildSpec,
+    ContainerSpec,
+    ImportSpec,
+    MountSpec,
+    NetworkSpec,
+    VolumeSpec,
+)
 from tests.contract.conftest import Scratch
 
 
@@ -196,38 +207,69 @@ def test_a_build_runs_with_its_secrets_and_keeps_none(real: Scratch, tmp_path: P
 
 
 def test_an_interrupted_run_leaves_nothing(real: Scratch) -> None:
-    """SIGINT arrives while the container runs and nobody else waits for it."""
-    ready, told_ready = os.pipe()
-    child = os.fork()
-    if child == 0:
-        _run_until_interrupted(real, told_ready)
-    os.close(told_ready)
-    try:
+    program = (
+        "import sys\n"
+        "from aifo_tasks.engine.api import ContainerSpec\n"
+        "from aifo_tasks.engine.docker import connect\n"
+        "_, endpoint, image, label = sys.argv\n"
+        "labels = (('io.aifo.contract', label),)\n"
+        "spec = ContainerSpec(image=image, command=('/probe', 'wait'), labels=labels)\n"
+        "connect(endpoint).run(spec)\n"
+    )
+    argv = [sys.executable, "-c", program, real.endpoint, real.image, real.name]
+    with subprocess.Popen(argv, stderr=subprocess.DEVNULL) as child:
         for _ in range(1000):
             if any(one.running for one in real.engine.containers({"io.aifo.contract": real.name})):
                 break
-        os.kill(child, 2)
-        _, status = os.waitpid(child, 0)
-    finally:
-        os.close(ready)
-    assert os.waitstatus_to_exitcode(status) == 42
+            time.sleep(0.01)
+        child.send_signal(signal.SIGINT)
+    assert child.returncode != 0
     assert real.engine.containers({"io.aifo.contract": real.name}) == ()
-
-
-def _run_until_interrupted(real: Scratch, descriptor: int) -> None:
-    os.close(descriptor)
-    from aifo_tasks.engine.docker import connect
-
-    status = 1
-    try:
-        connect(real.endpoint).run(real.container("wait"))
-    except KeyboardInterrupt:
-        status = 42
-    finally:
-        os._exit(status)
 
 
 @pytest.mark.parametrize("remove", [True, False])
 def test_what_ends_at_once_was_still_started(real: Scratch, *, remove: bool) -> None:
     state = real.engine.start(real.container("exit", "3", name=real.name, remove=remove))
     assert state.status in ("running", "exited", "removed", "removing")
+
+
+def test_an_interrupted_build_leaves_no_child(
+    real: Scratch, tmp_path: Path, root_archive: Path
+) -> None:
+    base = f"{real.name}-other:1"  # Podman keeps the base of an interrupted build in use
+    real.engine.import_image(ImportSpec(archive=root_archive, tag=base))
+    spec = BuildSpec(
+        tag=f"{real.name}:1",
+        context=tmp_path,
+        dockerfile=f'FROM {base}\nRUN ["/probe", "wait", "{real.name}"]\n',
+    )
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from aifo_tasks.engine.api import BuildSpec\n"
+        "from aifo_tasks.engine.docker import connect\n"
+        "_, endpoint, tag, context, dockerfile = sys.argv\n"
+        "spec = BuildSpec(tag=tag, context=Path(context), dockerfile=dockerfile)\n"
+        "connect(endpoint).build(spec, lambda line: print(line, flush=True))\n"
+    )
+    argv = [sys.executable, "-c", program, real.endpoint, spec.tag, str(tmp_path), spec.dockerfile]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
+        assert child.stdout is not None
+        assert any(b"RUN" in line for line in child.stdout)
+        child.send_signal(signal.SIGINT)
+    assert child.returncode != 0
+    for _ in range(500):
+        if not (left := [*_processes(spec.tag), *_processes(real.name)]):
+            break
+        time.sleep(0.01)
+    assert left == []
+    assert real.engine.image(spec.tag) is None
+
+
+def _processes(word: str) -> Iterator[int]:
+    """Host processes with that word among their arguments."""
+    for directory in Path("/proc").iterdir():
+        if directory.name.isdigit():
+            with contextlib.suppress(OSError):
+                if word.encode() in (directory / "cmdline").read_bytes().split(b"\0"):
+                    yield int(directory.name)
