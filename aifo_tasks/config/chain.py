@@ -13,7 +13,17 @@ from pathlib import Path
 
 from aifo_tasks import files
 from aifo_tasks.config import read, rules, snapshot
-from aifo_tasks.config.tree import Finding, Node, Spot, merge, plain, quoted, shown, without
+from aifo_tasks.config.tree import (
+    Finding,
+    Node,
+    Spot,
+    merge,
+    plain,
+    printable,
+    quoted,
+    shown,
+    without,
+)
 from aifo_tasks.errors import AifoError
 
 NAME = "toolchains.yaml"
@@ -166,7 +176,7 @@ def _project_file(root: Path, name: str, depth: int, findings: list[Finding]) ->
     except (FileNotFoundError, NotADirectoryError):
         raise
     except OSError as error:
-        raise AifoError(name, f"cannot be read: {error.strerror}") from None
+        raise AifoError(printable(name), f"cannot be read: {error.strerror}") from None
     return _source(descriptor, root / name, name, depth, findings)
 
 
@@ -179,7 +189,7 @@ def _source(descriptor: int, path: Path, name: str, depth: int, findings: list[F
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise AifoError(name, "is not a regular file")
+            raise AifoError(printable(name), "is not a regular file")
         data = file.read(read.MAX_BYTES + 1)
     node, found = read.read(data, name=name, depth=depth)
     findings += found

@@ -59,7 +59,7 @@ class Finding(NamedTuple):
 
     def __str__(self) -> str:
         subject = f"{self.place}: {shown_keys(self.keys)}: " if self.keys else f"{self.place}: "
-        return subject + self.problem + (f" (hint: {self.hint})" if self.hint else "")
+        return printable(subject + self.problem + (f" (hint: {self.hint})" if self.hint else ""))
 
 
 class Spot(NamedTuple):
@@ -171,6 +171,11 @@ def shown(node: Node) -> str:
     if isinstance(node.value, Sequence):
         return "a list"
     return "null" if node.value is None else node.raw[:_SHOWN]
+
+
+def printable(text: str) -> str:
+    """The text on one line, with what a terminal would not show written as escapes."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def quoted(text: str) -> str:
