@@ -48,9 +48,7 @@ class UsageError(AifoError):
 class ProcessError(AifoError):
     """A child process failed: its argv, its status and the last lines it wrote to stderr."""
 
-    def __init__(
-        self, argv: Sequence[str], status: int, tail: str = "", *, hint: str = ""
-    ) -> None:
+    def __init__(self, argv: Sequence[str], status: int, tail: str = "", *, hint: str = "") -> None:
         problem = f"exit status {status}"
         if tail:
             problem += "\n" + tail.rstrip("\n")

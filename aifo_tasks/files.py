@@ -274,7 +274,7 @@ def _here_document(path: Path, data: bytes, mode: int) -> str:
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        import base64  # noqa: PLC0415  # only to print binary content
+        import base64  # only to print binary content
 
         text, decode = base64.b64encode(data).decode() + "\n", "base64 -d"
     else:

@@ -188,6 +188,9 @@ class Config:
         return None
 
 
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+"""Variables of the host that builds and sidecars get as they are; in no layer, label or digest."""
+
 WORKSPACE = "/workspace"
 HOME = "/home/coder"
 KIND = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")

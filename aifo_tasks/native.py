@@ -72,7 +72,11 @@ def init_binary(architecture: Architecture | None = None) -> Path:
 
 def host_architecture() -> Architecture:
     """This machine's, which is also a local engine's."""
-    machine = os.uname().machine
+    return architecture_of(os.uname().machine)
+
+
+def architecture_of(machine: str) -> Architecture:
+    """An engine's name for what the kernel calls a machine; AifoError for others."""
     try:
         return _MACHINES[machine.lower()]
     except KeyError:

@@ -80,7 +80,8 @@ def stream(
     """
     last: collections.deque[str] = collections.deque(maxlen=TAIL_LINES)
     with _started(argv, environment, directory, subprocess.STDOUT) as child:
-        assert child.stdin is not None and child.stdout is not None
+        assert child.stdin is not None
+        assert child.stdout is not None
         feeder = threading.Thread(target=_feed, args=(child.stdin, data), daemon=True)
         feeder.start()
         for raw in child.stdout:
@@ -105,7 +106,7 @@ def spawn_daemon(argv: Sequence[str], *, output: Path) -> int:
 
     Its output goes to the file ``output``, its input is empty.
     """
-    with open(output, "ab", buffering=0) as sink:
+    with output.open("ab", buffering=0) as sink:
         try:
             child = subprocess.Popen(  # noqa: S603  # argv is a sequence of our own making
                 list(argv),

@@ -12,10 +12,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-from aifo_tasks import session
 from aifo_tasks.config import load
+from aifo_tasks.session import ready, workplace
+from aifo_tasks.session.workplace import Choices, Workplace
 from aifo_tasks.sidecar.record import Greeted
 from aifo_tasks.toolexec import launcher
 from benchmarks.measure import Ratio, Subject, interleaved, save, table
@@ -51,7 +53,7 @@ def main() -> int:
 
 def _calls(
     greeted: Greeted,
-    work: session.Workplace,
+    work: Workplace,
     project: Path,
     bare: Path,
     arguments: argparse.Namespace,
@@ -90,7 +92,7 @@ def _calls(
 
 def _starts(
     greeted: Greeted,
-    work: session.Workplace,
+    work: Workplace,
     project: Path,
     bare: Path,
     arguments: argparse.Namespace,
@@ -100,8 +102,12 @@ def _starts(
     image = work.toolchain.image.reference
     nothing = Subject(name="bare doit doing nothing", run=_command("doit", cwd=bare))
     warm = ("run", "toolchain:node", "--", "true")
-    doit = Subject(name="warm doit run toolchain:node -- true", run=_command("doit", *warm, cwd=project))
-    aifo = Subject(name="warm aifo run toolchain:node -- true", run=_command("aifo", *warm, cwd=project))
+    doit = Subject(
+        name="warm doit run toolchain:node -- true", run=_command("doit", *warm, cwd=project)
+    )
+    aifo = Subject(
+        name="warm aifo run toolchain:node -- true", run=_command("aifo", *warm, cwd=project)
+    )
     current = Subject(
         name="doit run build_image:node install:node, up to date",
         run=_command("doit", "run", "build_image:node", "install:node", cwd=project),
@@ -134,7 +140,7 @@ def _starts(
 
 def _output(
     greeted: Greeted,
-    work: session.Workplace,
+    work: Workplace,
     project: Path,
     bare: Path,
     arguments: argparse.Namespace,
@@ -169,15 +175,15 @@ def _output(
     ]  # fmt: skip
 
 
-def _ready(project: Path) -> tuple[Greeted, session.Workplace]:
+def _ready(project: Path) -> tuple[Greeted, Workplace]:
     config = load.load(project)
     toolchain = config.toolchain("node")
     assert toolchain is not None
-    work = session.workplace(config, toolchain)
+    work = workplace.workplace(config, toolchain)
     consent = os.environ.get("AIFO_YES") == "1"
-    greeted = session.warm(work) or session.prepare(work, session.Choices(consent=consent))
+    greeted = ready.warm(work) or ready.prepare(work, Choices(consent=consent))
     assert greeted is not None
-    engine = session.connect(consent=consent).info()
+    engine = ready.connect(consent=consent).info()
     os.environ["DOCKER_HOST"] = engine.endpoint
     return greeted, work
 
@@ -188,7 +194,7 @@ def _spawn() -> None:
     assert status == 0
 
 
-def _command(program: str, *words: str, cwd: Path | None = None):  # type: ignore[no-untyped-def]
+def _command(program: str, *words: str, cwd: Path | None = None) -> Callable[[], None]:
     beside = Path(sys.executable).parent / program
     argv = [str(beside) if beside.exists() else program, *words]
 

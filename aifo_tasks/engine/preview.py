@@ -16,6 +16,7 @@ from aifo_tasks.engine.api import (
     NetworkSpec,
     VolumeSpec,
 )
+from aifo_tasks.model import PROXIES
 
 Argv = tuple[str, ...]
 DOCKER: Argv = ("docker",)
@@ -57,13 +58,28 @@ def _container(spec: ContainerSpec) -> Iterator[str]:
     yield from _option("--memory", str(spec.memory or ""))
     yield from _options("--add-host", [f"{host}:{ip}" for host, ip in spec.extra_hosts])
     yield from _options("--label", _pairs(spec.labels))
-    yield from _options("--env", _pairs(spec.environment))
+    yield from _options("--env", _variables(spec.environment))
     for mount in spec.mounts:
         yield from mount_option(mount)
     yield from _option("--entrypoint", "".join(spec.entrypoint[:1]))
     yield spec.image
     yield from spec.entrypoint[1:]
     yield from spec.command
+
+
+def exec_argv(
+    container: str,
+    command: Sequence[str],
+    client: Argv = DOCKER,
+    *,
+    cwd: str,
+    environment: Sequence[tuple[str, str | None]] = (),
+) -> Argv:
+    """``docker exec`` of a command; a variable without a value is the caller's own."""
+    words = [*client, "exec", "--interactive", "--workdir", cwd]
+    for name, value in environment:
+        words += ["--env", name if value is None else f"{name}={value}"]
+    return (*words, container, *command)
 
 
 def mount_option(mount: MountSpec) -> Argv:
@@ -86,7 +102,7 @@ def build_argv(spec: BuildSpec, client: Argv = DOCKER) -> Argv:
     words += _option("--platform", spec.platform)
     words += _flag("--no-cache", spec.no_cache)
     words += _options("--label", _pairs(spec.labels))
-    words += _options("--build-arg", _pairs(spec.arguments))
+    words += _options("--build-arg", _variables(spec.arguments))
     words += _options("--secret", [_secret(name, str(path)) for name, path in spec.secrets])
     return (*words, "--file", "-", str(spec.context))
 
@@ -199,6 +215,12 @@ def _flag(name: str, on: bool) -> list[str]:  # noqa: FBT001  # reads as what it
 
 def _pairs(pairs: Sequence[tuple[str, str]]) -> list[str]:
     return [f"{name}={value}" for name, value in pairs]
+
+
+def _variables(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """Proxies are named alone: their value, which may hold a password, is the caller's own and
+    docker takes it from the environment."""
+    return [name if name in PROXIES else f"{name}={value}" for name, value in pairs]
 
 
 def _secret(name: str, path: str) -> str:

@@ -15,11 +15,8 @@ from aifo_tasks.image import recipe as recipes
 from aifo_tasks.image.base import Base, Pull
 from aifo_tasks.image.bootstrap import alone
 from aifo_tasks.image.recipe import Recipe
-from aifo_tasks.model import Image, Toolchain
+from aifo_tasks.model import PROXIES, Image, Toolchain
 from aifo_tasks.registry import Prefixes
-
-PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
-"""Build arguments every builder knows; they are in no layer, label or digest."""
 
 MISSING = "the engine does not have it"
 

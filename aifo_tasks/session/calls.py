@@ -9,7 +9,6 @@ from pathlib import Path
 from aifo_tasks.errors import AifoError
 from aifo_tasks.model import WORKSPACE
 from aifo_tasks.session import ready
-from aifo_tasks.session.preview import print_call
 from aifo_tasks.session.workplace import Choices, Workplace
 from aifo_tasks.toolexec import launcher, policy
 
@@ -26,6 +25,8 @@ def call(work: Workplace, argv: Sequence[str], *, cwd: str, choices: Choices) ->
         greeted = ready.prepare(work, choices, changing=changing)
     variables = environment(work)
     if greeted is None:
+        from aifo_tasks.session.preview import print_call
+
         print_call(work, argv, cwd, variables)
         return 0
     if changing:

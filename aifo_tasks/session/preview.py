@@ -7,20 +7,25 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from aifo_tasks import log
+from aifo_tasks.engine import preview, provision
 from aifo_tasks.session.workplace import Workplace
 
 
 def print_call(
     work: Workplace, argv: Sequence[str], cwd: str, environment: Mapping[str, str]
 ) -> None:
-    """Print the call as ``docker exec`` makes it, for a dry run.
+    """Print the call as ``docker exec`` makes it.
 
-    docker takes a variable without a value from the caller's environment: no value that may
-    be a secret is printed.
+    What the caller's environment holds is named alone: no value that may be a secret is
+    printed.
     """
-    options = []
-    for name, value in environment.items():
-        options += ["-e", name if os.environ.get(name) == value else f"{name}={value}"]
+    endpoint = provision.find()
+    implied = endpoint is None or endpoint.source in {"DOCKER_HOST", "default socket"}
+    client = preview.client_argv("docker", "" if endpoint is None or implied else endpoint.url)
+    variables = [
+        (name, None if os.environ.get(name) == value else value)
+        for name, value in environment.items()
+    ]
     log.command(
-        shlex.join(["docker", "exec", "-i", "-w", cwd, *options, work.plan.name, *argv])
+        shlex.join(preview.exec_argv(work.plan.name, argv, client, cwd=cwd, environment=variables))
     )

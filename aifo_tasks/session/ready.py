@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from aifo_tasks import __version__, files, log, overlay
 from aifo_tasks.errors import AifoError
 from aifo_tasks.model import WORKSPACE, Toolchain
-from aifo_tasks.session.preview import print_call
 from aifo_tasks.session.workplace import Choices, Workplace
 from aifo_tasks.sidecar import record
 from aifo_tasks.sidecar.identity import session_dir
@@ -157,6 +156,8 @@ def _settle(
         return
     if greeted is None:
         if work.locked and not changing:
+            from aifo_tasks.session.preview import print_call
+
             for argv in frozen.steps(work.install):
                 print_call(work, argv, WORKSPACE, dict(work.install.manager.ENVIRONMENT))
         return
@@ -196,9 +197,7 @@ def _volumes(engine: Engine, work: Workplace) -> dict[str, str]:
         for declared in work.toolchain.caches
     }
     specs = [cache.volume_spec(name, kind, uid) for name in names.values()]
-    specs += [
-        overlay.volume_spec(directory, work.place, __version__) for directory in work.covered
-    ]
+    specs += [overlay.volume_spec(directory, work.place, __version__) for directory in work.covered]
     cache.ensure(engine, specs, _owner(work), _image(work))
     cache.mark_used(tuple(names.values()))
     return names | {directory.volume: directory.volume for directory in work.covered}
@@ -257,9 +256,7 @@ def _remove_mount_points(path: Path) -> None:
 
 
 def _say_waiting(work: Workplace) -> None:
-    log.step(
-        f"toolchain {work.toolchain.kind}", "another process makes it ready; waiting for that"
-    )
+    log.step(f"toolchain {work.toolchain.kind}", "another process makes it ready; waiting for that")
 
 
 @contextlib.contextmanager

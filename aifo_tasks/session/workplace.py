@@ -12,12 +12,10 @@ from aifo_tasks import certificates, overlay
 from aifo_tasks.image import recipe
 from aifo_tasks.install import api as install_api
 from aifo_tasks.install import key, managers, stamp
-from aifo_tasks.model import Config, Toolchain
+from aifo_tasks.model import PROXIES, Config, Toolchain
 from aifo_tasks.overlay import Directory, Place
 from aifo_tasks.sidecar.identity import machine_id, owner_of, project_session, session_dir
 from aifo_tasks.sidecar.plan import Plan
-
-PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 

@@ -147,9 +147,7 @@ def _last_use(path: Path) -> float:
         return 0.0
 
 
-def _start(
-    engine: Engine, plan: Plan, name: str, volumes: Mapping[str, str]
-) -> Greeted | None:
+def _start(engine: Engine, plan: Plan, name: str, volumes: Mapping[str, str]) -> Greeted | None:
     host = _prepared(plan, name)
     info = engine.info()
     joined = network.ensure(engine, plan)

@@ -16,7 +16,7 @@ from aifo_tasks.session import ready, warming
 from aifo_tasks.sidecar.identity import owner_of
 from aifo_tasks.tasks import project
 from aifo_tasks.tasks.actions import ToolAction
-from aifo_tasks.tasks.uptodate import asked
+from aifo_tasks.tasks.uptodate import Question, asked
 
 
 def task_warm_cache() -> Iterator[dict[str, Any]]:
@@ -160,7 +160,7 @@ def _agreed(*, overlays: bool) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-def _question(kind: str):  # type: ignore[no-untyped-def]
+def _question(kind: str) -> Question:
     def question(options: Mapping[str, Any]) -> str | None:
         return warming.reason(project.workplace(kind, caches=options["toolchain_cache"]))
 

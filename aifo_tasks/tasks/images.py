@@ -11,7 +11,7 @@ from aifo_tasks import log, registry
 from aifo_tasks.session import ready
 from aifo_tasks.tasks import project
 from aifo_tasks.tasks.actions import ToolAction
-from aifo_tasks.tasks.uptodate import asked
+from aifo_tasks.tasks.uptodate import Question, asked
 
 
 def task_build_image() -> Iterator[dict[str, Any]]:
@@ -83,7 +83,7 @@ def render(kind: str) -> None:
     sys.stdout.flush()
 
 
-def _question(kind: str):  # type: ignore[no-untyped-def]
+def _question(kind: str) -> Question:
     """Asks why the image must be built; the engine is asked over its socket, without the SDK."""
 
     def question(options: Mapping[str, Any]) -> str | None:

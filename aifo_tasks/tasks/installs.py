@@ -8,7 +8,7 @@ from typing import Any
 from aifo_tasks.session import ready
 from aifo_tasks.tasks import project
 from aifo_tasks.tasks.actions import ToolAction
-from aifo_tasks.tasks.uptodate import asked
+from aifo_tasks.tasks.uptodate import Question, asked
 
 
 def task_install() -> Iterator[dict[str, Any]]:
@@ -33,7 +33,7 @@ def install(kind: str, *, pull: str, toolchain_cache: bool, yes: bool) -> None:
         greeted.connection.close()
 
 
-def _question(kind: str):  # type: ignore[no-untyped-def]
+def _question(kind: str) -> Question:
     def question(options: Mapping[str, Any]) -> str | None:
         work = project.workplace(kind, caches=options["toolchain_cache"])
         greeted = ready.warm(work)

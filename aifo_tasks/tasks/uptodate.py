@@ -14,6 +14,10 @@ PRESENTATION = frozenset({"dry_run", "verbose", "yes"})
 """Options that change how a task is shown, not what it makes."""
 
 
+Question = Callable[[Mapping[str, Any]], str | None]
+"""Asked with a task's options: None when nothing is to be done, else the reason to run."""
+
+
 class Reasoned(Protocol):
     """A check with a reason: what the reporter shows when the task runs because of it."""
 
@@ -60,7 +64,7 @@ class asked:  # noqa: N801  # reads as a word of the task: "uptodate": [asked(im
     sentence: ``the Dockerfile changed``. An AifoError it raises is the task's failure.
     """
 
-    def __init__(self, question: Callable[[Mapping[str, Any]], str | None]) -> None:
+    def __init__(self, question: Question) -> None:
         self.reason = ""
         self._question = question
 

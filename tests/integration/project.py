@@ -44,7 +44,7 @@ class Project:
     ) -> subprocess.CompletedProcess[str]:
         """Run doit to its end; outputs as text."""
         environment = {**os.environ, **(env or {})}
-        child = self.start(*words, env=environment, **options)
+        child = self.start(*words, env=environment, **options)  # type: ignore[arg-type]
         stdout, stderr = child.communicate(timeout=600)
         return subprocess.CompletedProcess(
             words, child.returncode, stdout.decode(), stderr.decode()

@@ -32,7 +32,9 @@ def test_a_gibibyte_comes_back_as_it_was(warm: Project) -> None:
         "run", "toolchain:node", "--", "sh", "-c", "echo apart >&2; exec cat",
         stdin=subprocess.PIPE,
     )  # fmt: skip
-    assert child.stdin is not None and child.stdout is not None and child.stderr is not None
+    assert child.stdin is not None
+    assert child.stdout is not None
+    assert child.stderr is not None
     sent, received = hashlib.sha256(), hashlib.sha256()
     block = os.urandom(1 << 20)
 
@@ -103,9 +105,7 @@ def test_nothing_outlives_a_killed_doit(warm: Project) -> None:
         (["/etc/passwd"], 126, "/etc/passwd: permission denied\n"),
     ],
 )
-def test_what_cannot_be_started(
-    warm: Project, argv: list[str], status: int, message: str
-) -> None:
+def test_what_cannot_be_started(warm: Project, argv: list[str], status: int, message: str) -> None:
     done = warm.call(*argv)
     assert (done.returncode, done.stdout, done.stderr) == (status, "", message)
 
@@ -122,11 +122,10 @@ def test_only_what_may_pass_of_the_environment_does(warm: Project) -> None:
 
 def test_a_terminal_is_a_terminal(warm: Project) -> None:
     """The tool sees one, of the right size; ^C typed into it is the tool's."""
-    import pty
-    import termios
-
     import fcntl
+    import pty
     import struct
+    import termios
 
     parent, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 31, 97, 0, 0))
