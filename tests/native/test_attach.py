@@ -159,19 +159,12 @@ os.execv(sys.argv[4], sys.argv[4:])
 """
 
 
-@pytest.mark.parametrize(
-    ("number", "flags", "path", "text"),
-    [
-        (1, os.O_RDONLY, "/", "standard output: is a directory, or leads to one: no tool may have it\n"),
-        (2, os.O_RDONLY, "/", ""),
-        (0, os.O_PATH, "/dev/null", "standard input: is a directory, or leads to one: no tool may have it\n"),
-    ],
-)
-def test_a_stream_that_leads_elsewhere_is_refused(
-    init: Init, number: int, flags: int, path: str, text: str
-) -> None:
-    prefix = [sys.executable, "-c", STREAM_FROM, str(number), str(flags), path]
+@pytest.mark.parametrize(("number", "name"), [(0, "standard input"), (1, "standard output")])
+def test_a_stream_that_leads_elsewhere_is_refused(init: Init, number: int, name: str) -> None:
+    """Python itself does not start with a directory in such a place; with O_PATH it does."""
+    prefix = [sys.executable, "-c", STREAM_FROM, str(number), str(os.O_PATH), os.devnull]
     done = subprocess.run([*prefix, *init.attach_argv("true")], capture_output=True, check=False)
+    text = f"{name}: is a directory, or leads to one: no tool may have it\n"
     assert (done.returncode, done.stderr.decode()) == (1, text)
     init.expect_nothing_left()
 
