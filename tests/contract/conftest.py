@@ -1,8 +1,8 @@
 """The engines under test, the image they share, and names that are cleaned up behind a test.
 
 ``AIFO_TEST_ENGINES`` (``fake,docker,podman``) says which engines must pass; none is skipped
-because it is missing. ``AIFO_TEST_ENGINE`` is Docker's endpoint, else DOCKER_HOST, else the
-default socket. Podman's API service is started here, with storage of its own.
+because it is missing. Docker is what ``engine_endpoint`` finds. Podman's API service is
+started here, with storage of its own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import pytest
 
 from aifo_tasks import log
 from aifo_tasks.engine.api import ContainerSpec, ContainerState, Engine, ImportSpec
-from aifo_tasks.engine.docker import DEFAULT_ENDPOINT, connect
+from aifo_tasks.engine.docker import connect
 from aifo_tasks.errors import EngineError
 from tests.contract.differences import DIFFERENCES
 from tests.contract.fake import Fake
@@ -123,8 +123,7 @@ def endpoint_of(name: str, request: pytest.FixtureRequest) -> str:
         return ""
     if name == "podman":
         return str(request.getfixturevalue("podman_endpoint"))
-    default = os.environ.get("DOCKER_HOST") or DEFAULT_ENDPOINT
-    return os.environ.get("AIFO_TEST_ENGINE") or default
+    return str(request.getfixturevalue("engine_endpoint"))
 
 
 @pytest.fixture(scope="session", params=ENGINES)
