@@ -18,6 +18,7 @@ import pytest
 from aifo_tasks.toolexec import launcher
 from tests.native.running import GENEROUS, Init, wait_for
 
+SIGQUEUEINFO = {"x86_64": 129, "aarch64": 138}[os.uname().machine]
 NAMESPACE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
@@ -151,6 +152,18 @@ def test_who_waits_while_init_goes_is_served(start: Callable[..., Init]) -> None
     assert init.process.wait(GENEROUS) == 0
 
 
+def test_retired_it_ends_with_its_last_call(start: Callable[..., Init]) -> None:
+    init = start()
+    call = init.start("sh", "-c", "read _; exit 3", stdin=(pipe := os.pipe())[0])
+    os.close(pipe[0])
+    launcher.retire(init.peer())
+    wait_for("the socket's end", lambda: not init.socket.exists())
+    assert init.process.poll() is None
+    os.close(pipe[1])
+    assert call.end().status == 3
+    assert init.process.wait(GENEROUS) == 0
+
+
 def test_term_ends_what_runs_and_says_how(start: Callable[..., Init]) -> None:
     init = start()
     call = init.start("sleep", "1000")
@@ -189,9 +202,10 @@ def test_as_pid_1_nothing_inside_can_end_it(start: Callable[..., Init]) -> None:
         "for n in range(1, 65):\n"
         "    libc.kill(1, n)\n"
         f"forged = bytes.fromhex('{forged}')\n"
-        "print(libc.syscall(129, 1, 15, forged))\n"
+        f"print(libc.syscall({SIGQUEUEINFO}, 1, 15, forged))\n"
+        f"print(libc.syscall({SIGQUEUEINFO}, 1, 1, forged))\n"
     )
-    assert init.run(sys.executable, "-c", script) == (0, b"0\n")
+    assert init.run(sys.executable, "-c", script) == (0, b"0\n0\n")
     assert init.run("sh", "-c", "echo $PPID > /dev/null; kill -9 1; echo lives") == (0, b"lives\n")
     with pytest.raises(subprocess.TimeoutExpired):
         init.process.wait(1.5)
