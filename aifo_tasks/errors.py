@@ -21,9 +21,13 @@ class AifoError(Exception):
         self.problem = problem
         self.hint = hint
 
+    @property
+    def sentence(self) -> str:
+        """What is wrong, without the remedy."""
+        return f"{self.subject}: {self.problem}"
+
     def __str__(self) -> str:
-        text = f"{self.subject}: {self.problem}"
-        return f"{text} (hint: {self.hint})" if self.hint else text
+        return f"{self.sentence} (hint: {self.hint})" if self.hint else self.sentence
 
 
 class ConfigError(AifoError):
@@ -78,9 +82,9 @@ class OverlayError(AifoError):
     """A dependency directory is not a container volume of its own; the subject begins the
     sentence."""
 
-    def __str__(self) -> str:
-        text = f"{self.subject} {self.problem}"
-        return f"{text} (hint: {self.hint})" if self.hint else text
+    @property
+    def sentence(self) -> str:
+        return f"{self.subject} {self.problem}"
 
 
 class InstallError(AifoError):

@@ -17,7 +17,7 @@ Different, and to be known:
 - a host path with a comma in it cannot be mounted;
 - what is read from a volume tells all files as root's; what is written keeps its owners;
 - a built image carries the label ``io.buildah.version``;
-- an interrupted build leaves a working container, which keeps the build's base in use;
+- the step of an interrupted build runs to its end, and its base stays in use;
 - its client sometimes says that it lost the exit status of a ``run --rm`` that was short;
 - an archive's ``./`` changes the mode of the volume's own directory;
 - containers get a limit on open files and processes that root itself may not be allowed to

@@ -104,7 +104,8 @@ def is_silent(host: str, environ: Mapping[str, str]) -> bool:
     """True when packets to a registry vanish, where the engine would wait for minutes.
 
     A name that does not resolve or a refused connection is left to the engine, which says
-    so at once; and where a proxy is set a direct connection tells nothing.
+    so at once, but in a dry run nobody asks the engine. Where a proxy is set a direct
+    connection tells nothing.
     """
     import socket
 
@@ -116,7 +117,7 @@ def is_silent(host: str, environ: Mapping[str, str]) -> bool:
     except TimeoutError:
         return True
     except (OSError, ValueError):
-        return False
+        return log.is_dry_run()
     return False
 
 

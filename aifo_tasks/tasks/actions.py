@@ -129,10 +129,9 @@ def failure(error: AifoError, last: collections.deque[str] | tuple[str, ...] = (
 
 def sentence(error: AifoError) -> str:
     """The error as the user reads it: a sentence, then the hint on a line of its own."""
-    text = f"{error.subject}: {error.problem}"
     if isinstance(error, ConfigError):
-        return "\n".join([text, *error.problems])
-    return f"{text}\nhint: {error.hint}" if error.hint else text
+        return "\n".join([error.sentence, *error.problems])
+    return f"{error.sentence}\nhint: {error.hint}" if error.hint else error.sentence
 
 
 def inexact(task: str) -> UsageError:
