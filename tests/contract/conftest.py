@@ -85,7 +85,7 @@ def podman_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.fail("podman is not installed; apt-get install podman, or set AIFO_TEST_ENGINES")
     top = tmp_path_factory.mktemp("podman")
     (top / "containers.conf").write_text(PODMAN_LIMITS)
-    argv = ["podman", "--root", f"{top}/root", "--runroot", f"{top}/run"]
+    argv = ["podman", "--root", f"{top}/root", "--runroot", f"{top}/run", "--tmpdir", f"{top}/tmp"]
     argv += ["--storage-driver", "overlay", "--network-config-dir", f"{top}/networks"]
     argv += ["--cgroup-manager", "cgroupfs"]
     environment = {**os.environ, "CONTAINERS_CONF": str(top / "containers.conf")}
@@ -101,9 +101,11 @@ def podman_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         service.terminate()
         service.wait(timeout=30)
-        subprocess.run(
-            [*argv, "system", "reset", "--force"], env=environment, check=False, capture_output=True
-        )
+        # not "system reset": that also takes what belongs to the user's own Podman
+        remove = [*argv, "rm", "--force", "--all", "--time", "0"]
+        subprocess.run(remove, env=environment, check=False, capture_output=True)
+        subprocess.run(["umount", top / "root" / "overlay"], check=False, capture_output=True)
+        shutil.rmtree(top, ignore_errors=True)
 
 
 def _await_socket(path: Path, service: subprocess.Popen[bytes]) -> None:
