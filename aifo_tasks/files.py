@@ -9,7 +9,6 @@ import hashlib
 import os
 import shlex
 import stat
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -58,6 +57,8 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
 
 def write_quietly(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """``write_atomically`` for caches and records that are no step of anybody's work."""
+    import tempfile  # slow to import, and a warm call writes nothing
+
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -89,7 +90,7 @@ def run_dir() -> Path:
     if runtime and os.path.isdir(runtime):
         path = Path(runtime) / "aifo"
     else:
-        path = Path(tempfile.gettempdir()) / f"aifo-{os.getuid()}"
+        path = Path(os.environ.get("TMPDIR") or "/tmp") / f"aifo-{os.getuid()}"  # noqa: S108  # owner and mode are checked below
     make_directory(path)
     with contextlib.suppress(FileNotFoundError):  # a dry run makes nothing
         status = os.lstat(path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from aifo_tasks import files, log
 from aifo_tasks.errors import InstallError
 from aifo_tasks.session import ready
-from aifo_tasks.session.preview import print_call
 from aifo_tasks.session.workplace import Choices, Workplace
 from aifo_tasks.sidecar.inside import Inside
 
@@ -35,6 +34,8 @@ def warm_cache(work: Workplace, choices: Choices) -> None:
     greeted = ready.prepare(work, choices, changing=True)
     argv = install.manager.fetch_argv(install.store)
     if greeted is None:
+        from aifo_tasks.session.preview import print_call
+
         print_call(work, argv, "/workspace", dict(install.manager.ENVIRONMENT))
         return
     greeted.connection.close()

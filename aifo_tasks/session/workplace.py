@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform as machine
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -68,12 +67,13 @@ def workplace(config: Config, toolchain: Toolchain, *, caches: bool = True) -> W
     owner = owner_of(project)
     if not caches:
         toolchain = replace(toolchain, caches=())
+    machine = os.uname().machine
     place = Place(
         project=project,
         kind=toolchain.kind,
         uid=owner.uid,
         machine=machine_id(),
-        platform=f"linux/{_ARCHITECTURES.get(machine.machine(), machine.machine())}",
+        platform=f"linux/{_ARCHITECTURES.get(machine, machine)}",
         libc=toolchain.image.libc,
         version=toolchain.image.version or "",
     )

@@ -12,8 +12,6 @@ import doit
 
 from aifo_tasks import log
 from aifo_tasks.errors import AifoError, UsageError
-from aifo_tasks.session import ready, warming
-from aifo_tasks.sidecar.identity import owner_of
 from aifo_tasks.tasks import project
 from aifo_tasks.tasks.actions import ToolAction
 from aifo_tasks.tasks.uptodate import Question, asked
@@ -76,6 +74,8 @@ def task_import_cache() -> Iterator[dict[str, Any]]:
 
 def warm(kind: str, *, pull: str, toolchain_cache: bool, yes: bool) -> None:
     """Fetch what the lockfile names."""
+    from aifo_tasks.session import warming
+
     work = project.workplace(kind, caches=toolchain_cache)
     choices = project.choices(pull=pull, toolchain_cache=toolchain_cache, yes=yes)
     warming.warm_cache(work, choices)
@@ -84,6 +84,8 @@ def warm(kind: str, *, pull: str, toolchain_cache: bool, yes: bool) -> None:
 def listing() -> None:
     """One line a volume, on stdout."""
     from aifo_tasks import cache
+    from aifo_tasks.session import ready
+    from aifo_tasks.sidecar.identity import owner_of
 
     root = project.config().root
     found = cache.listing(ready.connect(consent=False), project.config(), owner_of(root).uid)
@@ -98,6 +100,8 @@ def listing() -> None:
 def purge(*, overlays: bool, yes: bool) -> None:
     """Remove the caches after asking."""
     from aifo_tasks import cache
+    from aifo_tasks.session import ready
+    from aifo_tasks.sidecar.identity import owner_of
 
     if not yes and not log.is_dry_run() and not _agreed(overlays=overlays):
         raise AifoError("purge_caches", "was not agreed to", hint="doit purge_caches YES=1")
@@ -110,6 +114,7 @@ def purge(*, overlays: bool, yes: bool) -> None:
 def export(kind: str, *, file: str) -> None:
     """Write the cache volumes of a toolchain to a tar file."""
     from aifo_tasks import cache
+    from aifo_tasks.session import ready
 
     work = project.workplace(kind)
     path = _path(file, f"export_cache:{work.toolchain.short}")
@@ -122,6 +127,7 @@ def export(kind: str, *, file: str) -> None:
 def import_(kind: str, *, file: str) -> None:
     """Read the cache volumes of a toolchain from a tar file."""
     from aifo_tasks import cache
+    from aifo_tasks.session import ready
 
     work = project.workplace(kind)
     path = _path(file, f"import_cache:{work.toolchain.short}")
@@ -162,6 +168,8 @@ def _agreed(*, overlays: bool) -> bool:
 
 def _question(kind: str) -> Question:
     def question(options: Mapping[str, Any]) -> str | None:
+        from aifo_tasks.session import warming
+
         return warming.reason(project.workplace(kind, caches=options["toolchain_cache"]))
 
     return question

@@ -7,8 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from aifo_tasks import log, registry
-from aifo_tasks.session import ready
+from aifo_tasks import log
 from aifo_tasks.tasks import project
 from aifo_tasks.tasks.actions import ToolAction
 from aifo_tasks.tasks.uptodate import Question, asked
@@ -53,7 +52,9 @@ def task_render_image() -> Iterator[dict[str, Any]]:
 
 def build(kind: str, *, pull: str, no_cache: bool, yes: bool) -> None:
     """Build the image of a toolchain if it is stale."""
+    from aifo_tasks import registry
     from aifo_tasks.image import build as images
+    from aifo_tasks.session import ready
 
     toolchain = project.config().toolchain(kind)
     assert toolchain is not None, kind
@@ -87,6 +88,8 @@ def _question(kind: str) -> Question:
     """Asks why the image must be built; the engine is asked over its socket, without the SDK."""
 
     def question(options: Mapping[str, Any]) -> str | None:
+        from aifo_tasks.session import ready
+
         if options["no_cache"]:
             return "a build without cache was asked for"
         if options["pull"] == "always":

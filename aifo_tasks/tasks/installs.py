@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from aifo_tasks.session import ready
 from aifo_tasks.tasks import project
 from aifo_tasks.tasks.actions import ToolAction
 from aifo_tasks.tasks.uptodate import Question, asked
@@ -26,6 +25,8 @@ def task_install() -> Iterator[dict[str, Any]]:
 
 def install(kind: str, *, pull: str, toolchain_cache: bool, yes: bool) -> None:
     """Install what the lockfile says, unless the overlay's stamp says it is there."""
+    from aifo_tasks.session import ready
+
     work = project.workplace(kind, caches=toolchain_cache)
     choices = project.choices(pull=pull, toolchain_cache=toolchain_cache, yes=yes)
     greeted = ready.prepare(work, choices)
@@ -35,6 +36,8 @@ def install(kind: str, *, pull: str, toolchain_cache: bool, yes: bool) -> None:
 
 def _question(kind: str) -> Question:
     def question(options: Mapping[str, Any]) -> str | None:
+        from aifo_tasks.session import ready
+
         work = project.workplace(kind, caches=options["toolchain_cache"])
         greeted = ready.warm(work)
         if greeted is None:

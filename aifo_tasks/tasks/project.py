@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aifo_tasks.config import load
 from aifo_tasks.model import Config, Toolchain
-from aifo_tasks.session import workplace as workplaces
-from aifo_tasks.session.workplace import Choices, Workplace
 from aifo_tasks.tasks import variables
+
+if TYPE_CHECKING:  # only the tasks that run pay for the domain
+    from aifo_tasks.session.workplace import Choices, Workplace
 
 
 @functools.cache
@@ -29,6 +31,8 @@ def words() -> Iterator[tuple[str, Toolchain]]:
 
 def workplace(kind: str, *, caches: bool = True) -> Workplace:
     """The toolchain ``kind`` in this project."""
+    from aifo_tasks.session import workplace as workplaces
+
     toolchain = config().toolchain(kind)
     assert toolchain is not None, kind
     return workplaces.workplace(config(), toolchain, caches=caches)
@@ -36,6 +40,8 @@ def workplace(kind: str, *, caches: bool = True) -> Workplace:
 
 def choices(*, pull: str = "auto", toolchain_cache: bool = True, yes: bool = False) -> Choices:
     """What a task's options say, as the domain takes it."""
+    from aifo_tasks.session.workplace import Choices
+
     assert pull in {"auto", "never", "always"}, pull
     return Choices(caches=toolchain_cache, pull=pull, consent=yes)  # type: ignore[arg-type]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import sys
 import threading
 import time
@@ -132,7 +131,7 @@ class Screen:
                 self._write(self._erased())
             elif self._may_live and time.monotonic() - self._last >= LIVE_SECONDS:
                 self._last = time.monotonic()
-                width = shutil.get_terminal_size().columns - 1
+                width = _columns() - 1
                 erased = self._erased()
                 self._shown = True
                 self._write(erased + _CONTROL.sub("", text)[:width])
@@ -152,6 +151,12 @@ class Screen:
             with contextlib.suppress(OSError):  # nobody reads any more: no reason to stop work
                 self._stream.write(text)
                 self._stream.flush()
+
+
+def _columns() -> int:
+    import shutil
+
+    return shutil.get_terminal_size().columns
 
 
 def reason(task: Any) -> str:  # doit has no types

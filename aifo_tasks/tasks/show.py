@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from aifo_tasks import log, registry
-from aifo_tasks.config import load, trust
+from aifo_tasks import log
+from aifo_tasks.config import load
 from aifo_tasks.errors import UsageError
 from aifo_tasks.tasks import project, variables
 from aifo_tasks.tasks.actions import ToolAction
@@ -56,6 +56,8 @@ def toolchains() -> None:
 
 def show_reference(*, ref: str) -> None:
     """The reference that is asked for and the reason, on stdout."""
+    from aifo_tasks import registry
+
     if not ref:
         raise UsageError("registry", "needs a reference", hint="doit registry REF=node:20")
     resolved = registry.resolve(ref, registry.prefixes(project.config().registry, os.environ))
@@ -65,6 +67,8 @@ def show_reference(*, ref: str) -> None:
 
 def approve() -> None:
     """Show each key that reaches the host, and approve the files as they are now."""
+    from aifo_tasks.config import trust
+
     root = load.find_root(Path.cwd())
     asked = load.requests(root)
     for line in asked.lines:

@@ -9,8 +9,6 @@ from typing import Any
 import doit
 
 from aifo_tasks import log
-from aifo_tasks.session import calls, ready
-from aifo_tasks.sidecar.identity import project_session
 from aifo_tasks.tasks import project
 from aifo_tasks.tasks.actions import ToolAction
 
@@ -55,6 +53,8 @@ def run(
     command: tuple[str, ...] = (),
 ) -> int:
     """Make a toolchain ready and run ``command`` in it; without one say what to type next."""
+    from aifo_tasks.session import calls, ready
+
     work = project.workplace(kind, caches=toolchain_cache)
     choices = project.choices(pull=pull, toolchain_cache=toolchain_cache, yes=yes)
     if command:
@@ -72,6 +72,9 @@ def run(
 
 def stop(*, all: bool, yes: bool) -> None:  # noqa: A002  # the variable's name is ALL
     """End the sidecars of this project, or every one of this user's on this machine."""
+    from aifo_tasks.session import ready
+    from aifo_tasks.sidecar.identity import project_session
+
     engine = ready.connect(consent=yes)
     mine = project_session(project.config().root.resolve())
     names = ready.stop(engine, None if all else mine)

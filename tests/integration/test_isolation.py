@@ -216,7 +216,7 @@ def test_a_third_spec_retires_the_oldest(fresh: Project) -> None:
                     "-c",
                     "echo on; read line; echo $line",
                     stdin=subprocess.PIPE,
-                )  # fmt: skip
+                )
             )
             assert running[0].stdout is not None
             assert running[0].stdout.readline() == b"on\n"
