@@ -70,6 +70,7 @@ def inspected(real: Scratch) -> Mapping[str, Any]:
     found = light.get(real.endpoint, f"/containers/{real.name}/json")
     host = {key: value for key, value in found["HostConfig"].items() if key not in OTHERWISE}
     config = {key: value for key, value in found["Config"].items() if key not in OTHERWISE}
+    config["Env"] = sorted(config["Env"])  # docker gives no order
     mounts = sorted(found["Mounts"], key=lambda mount: str(mount["Destination"]))
     return {
         "Config": without_defaults(config),
