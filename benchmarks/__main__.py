@@ -33,7 +33,6 @@ def main() -> int:
         bare = Path(directory) / "bare"
         ignored = shutil.ignore_patterns("node_modules", ".pnpm-store", ".aifo")
         shutil.copytree(ROOT / "examples" / "pnpm-app", project, ignore=ignored)
-        (project / "pyproject.toml").write_text('[tool.doit]\nloader = "aifo"\n')
         bare.mkdir()
         (bare / "dodo.py").write_text("def task_nothing():\n    return {'actions': []}\n")
         try:

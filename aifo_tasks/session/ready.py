@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aifo_tasks import __version__, files, log, overlay
-from aifo_tasks.errors import AifoError
+from aifo_tasks.errors import AifoError, EngineError
 from aifo_tasks.model import WORKSPACE, Toolchain
 from aifo_tasks.session.workplace import Choices, Workplace
 from aifo_tasks.sidecar import record
@@ -75,10 +75,27 @@ def prepare(work: Workplace, choices: Choices, *, changing: bool = False) -> Gre
 
 
 def connect(*, consent: bool) -> Engine:
-    """The engine that answers, through its SDK; one is started or installed with consent."""
+    """The engine that answers, through its SDK; one is started or installed with consent.
+
+    Raises EngineError for one that cannot mount what lies on this machine, and in a dry run
+    that would have to start one first.
+    """
     from aifo_tasks.engine import docker, provision
 
-    return docker.connect(provision.ensure(consent=consent).url)
+    endpoint = provision.ensure(consent=consent)
+    if not endpoint.running:
+        raise EngineError(
+            "engine", "what comes next depends on what it has", hint="AIFO_YES=1 doit engine"
+        )
+    if not endpoint.url.startswith("unix://"):
+        raise EngineError(
+            "engine",
+            f"{endpoint.url} is not on this machine and cannot reach the project's files",
+            hint="unset DOCKER_HOST"
+            if endpoint.source == "DOCKER_HOST"
+            else "docker context use default",
+        )
+    return docker.connect(endpoint.url)
 
 
 def image_reason(toolchain: Toolchain) -> str | None:

@@ -145,6 +145,7 @@ def _with_image(name: str, request: pytest.FixtureRequest, archive: Path) -> Ite
     image = f"aifo-contract-{secrets.token_hex(4)}:probe"
     with contextlib.ExitStack() as stack:
         engine: Engine = stack.enter_context(connect(endpoint)) if endpoint else Fake()
+        assert not endpoint or engine.info().name == name
         engine.import_image(ImportSpec(archive=archive, tag=image, labels=(("made.by", "test"),)))
         stack.callback(engine.remove_image, image)
         yield Scratch(engine=engine, endpoint=endpoint, name="", image=image)

@@ -24,7 +24,6 @@ class Project:
         self.path = path
         ignored = shutil.ignore_patterns("node_modules", ".pnpm-store", ".aifo")
         shutil.copytree(ROOT / "examples" / example, path, ignore=ignored)
-        self.write("pyproject.toml", '[tool.doit]\nloader = "aifo"\n')
 
     def start(
         self, *words: str, program: str = "doit", cwd: str = ".", **options: object
