@@ -5,7 +5,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <stdnoreturn.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -165,10 +164,10 @@ static void search(struct plan *plan)
 	errno = found;
 }
 
-static noreturn void fail(const struct plan *plan, uint8_t stage)
+static int fail(const struct plan *plan, uint8_t stage)
 {
 	*plan->failure = (struct failure){.stage = stage, .error = errno};
-	_exit(127);
+	return 127;
 }
 
 /* The child's half. Everything but the streams is close-on-exec already, and every signal
@@ -180,16 +179,16 @@ static int become(void *argument)
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != plan->parent)
-		_exit(127);
+		return 127;
 	setsid();
 	if (plan->slave >= 0 && ioctl(plan->slave, TIOCSCTTY, 0) != 0)
-		fail(plan, STAGE_DESCRIPTORS);
+		return fail(plan, STAGE_DESCRIPTORS);
 	for (int n = 0; n < STREAMS; n++) {
 		if (dup2(plan->streams[n], n) < 0)
-			fail(plan, STAGE_DESCRIPTORS);
+			return fail(plan, STAGE_DESCRIPTORS);
 	}
 	if (chdir(plan->cwd) != 0)
-		fail(plan, STAGE_CHDIR);
+		return fail(plan, STAGE_CHDIR);
 	/* the library's own function leaves out the signals it uses itself */
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, nothing, NULL, 8);
 	if (plan->argv[0][0] == '\0')
@@ -198,14 +197,14 @@ static int become(void *argument)
 		execute(plan->argv[0], plan);
 	else
 		search(plan);
-	fail(plan, STAGE_EXEC);
+	return fail(plan, STAGE_EXEC);
 }
 
 /* The child borrows our memory, and we sleep, until it has become the program or left the
  * failure in the plan: no page is copied, and nothing needs to be told through a pipe. */
 static bool launch(struct plan *plan, struct tool *tool, struct failure *failure)
 {
-	_Alignas(16) char stack[64 * 1024]; /* on ours, where a sanitizer expects frames */
+	static _Alignas(16) char stack[64 * 1024]; /* a sanitizer would find its marks on ours */
 
 	plan->parent = getpid();
 	plan->failure = failure;

@@ -21,7 +21,7 @@ FORWARDED = (
     signal.SIGTSTP,
     signal.SIGCONT,
 )
-_FATAL = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
+_FATAL: frozenset[int] = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
 
 INSISTING = 3
 """How many interrupts within two seconds mean KILL."""
@@ -41,6 +41,7 @@ class Signals:
         self._previous: dict[signal.Signals, _Handler] = {}
         self._interrupts: list[float] = []
         self._seen: set[int] = set()
+        self._missed: frozenset[int] = frozenset()
         self._cleanup = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -52,22 +53,22 @@ class Signals:
             stack.callback(os.close, write)
             before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
             stack.callback(signal.set_wakeup_fd, before)
+            stack.callback(self._collect)
             stack.callback(self._restore)
             for number in FORWARDED:
-                handler = signal.getsignal(number)
-                if handler is not signal.SIG_IGN and handler is not None:
-                    self._previous[number] = handler
-                    signal.signal(number, _note)
+                self._take_over(number)
             self._cleanup = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.descriptor < 0:
             return
-        self._restore()
-        missed = {number for number in self._read() if number in _FATAL} - self._seen
-        self._cleanup.close()
-        for number in missed:  # came after the call had ended: it means this process
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
+        try:
+            self._cleanup.close()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number in self._missed:
             signal.raise_signal(number)
 
     def take(self) -> list[int]:
@@ -98,9 +99,20 @@ class Signals:
         self._interrupts = [at for at in self._interrupts if now - at < 2.0] + [now]
         return signal.SIGKILL if len(self._interrupts) >= INSISTING else number
 
+    def _take_over(self, number: signal.Signals) -> None:
+        handler = signal.signal(number, _note)
+        if handler == signal.SIG_IGN:
+            signal.signal(number, handler)
+        else:
+            self._previous[number] = signal.SIG_DFL if handler is None else handler
+
     def _restore(self) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+    def _collect(self) -> None:
+        """What comes after the call has ended means this process, unless it has come before."""
+        self._missed = _FATAL.intersection(self._read()) - self._seen
 
 
 def _note(number: int, frame: FrameType | None) -> None:

@@ -18,6 +18,16 @@ import pytest
 from aifo_tasks.toolexec import frames, launcher
 from aifo_tasks.toolexec.frames import Decoder, Frame, Type
 
+SAYS_SIGNALS = """
+import signal
+waited = {signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGCONT}
+signal.pthread_sigmask(signal.SIG_BLOCK, waited)
+print("ready", flush=True)
+while True:
+    print(signal.sigwait(waited).name, flush=True)
+"""
+"""A tool of one process that says which signals it got, losing none."""
+
 GENEROUS = 30.0
 """Seconds after which something that should have happened has not; nobody measures it."""
 

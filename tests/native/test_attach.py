@@ -9,13 +9,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from aifo_tasks.errors import SidecarLostError
 from aifo_tasks.toolexec import launcher
-from tests.native.running import GENEROUS, Init, stat_of, wait_for
+from tests.native.running import GENEROUS, SAYS_SIGNALS, Init, stat_of, wait_for
 
 
 @contextlib.contextmanager
@@ -53,22 +54,21 @@ def test_terminating_signals_pass_through(init: Init, number: signal.Signals) ->
 
 
 def test_other_signals_pass_through(init: Init) -> None:
-    script = 'for n in USR1 USR2 WINCH CONT; do trap "echo $n" $n; done; echo ready; '
-    with attached(init, "sh", "-c", script + "while :; do sleep 0.01; done") as child:
+    with attached(init, sys.executable, "-c", SAYS_SIGNALS) as child:
         assert line(child) == b"ready\n"
-        for name in ("USR1", "USR2", "WINCH", "CONT"):
-            child.send_signal(getattr(signal, f"SIG{name}"))
+        for name in ("SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGCONT"):
+            child.send_signal(getattr(signal, name))
             assert line(child) == f"{name}\n".encode()
         child.send_signal(signal.SIGTERM)
         assert child.wait(GENEROUS) == 143
 
 
 def test_no_signal_of_many_is_lost(init: Init) -> None:
-    script = "n=0; trap 'n=$((n+1)); echo $n' USR1; echo 0; while :; do sleep 0.01; done"
-    with attached(init, "sh", "-c", script) as child:
-        for n in range(30):
-            assert line(child) == f"{n}\n".encode()
+    with attached(init, sys.executable, "-c", SAYS_SIGNALS) as child:
+        assert line(child) == b"ready\n"
+        for _ in range(50):
             child.send_signal(signal.SIGUSR1)
+            assert line(child) == b"SIGUSR1\n"
         child.send_signal(signal.SIGTERM)
         assert child.wait(GENEROUS) == 143
 
@@ -77,7 +77,7 @@ def test_a_signal_during_the_start_is_not_lost(init: Init) -> None:
     """Handlers are there before the call is; whenever it comes, the status says so."""
     for delay in range(10):
         with attached(init, "sleep", "1000") as child:
-            wait_for("handlers", lambda child=child: catches(child.pid, signal.SIGHUP))
+            wait_for("handlers", partial(catches, child.pid, signal.SIGHUP))
             threading.Event().wait(delay / 1000)
             child.send_signal(signal.SIGHUP)
             assert child.wait(GENEROUS) == 129
@@ -106,12 +106,11 @@ def test_an_ignored_signal_stays_ignored(init: Init) -> None:
 
 
 def test_the_third_interrupt_kills(init: Init) -> None:
-    script = "trap 'echo no' INT; echo ready; while :; do sleep 0.01; done"
-    with attached(init, "sh", "-c", script) as child:
+    with attached(init, sys.executable, "-c", SAYS_SIGNALS) as child:
         assert line(child) == b"ready\n"
         for _ in range(2):
             child.send_signal(signal.SIGINT)
-            assert line(child) == b"no\n"
+            assert line(child) == b"SIGINT\n"
         child.send_signal(signal.SIGINT)
         assert child.wait(GENEROUS) == 137
     init.expect_nothing_left()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from aifo_tasks.toolexec import launcher
+from aifo_tasks.toolexec import frames, launcher
 from tests.native.running import GENEROUS, Init, wait_for
 
 SIGQUEUEINFO = {"x86_64": 129, "aarch64": 138}[os.uname().machine]
@@ -55,7 +55,7 @@ def test_the_stamp_is_what_the_file_holds_now(
         path.write_bytes(content)
         assert launcher.greet(connection).stamp == expected
         path.unlink()
-        assert launcher.greet(connection) == launcher.Welcome(spec="0123abcd", stamp=b"")
+        assert launcher.greet(connection) == frames.Welcome(spec="0123abcd", stamp=b"")
 
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "directory", "socket", "device", "dangling"])
@@ -106,7 +106,7 @@ def test_a_bad_command_line_is_an_error(binary: Path, arguments: list[str]) -> N
     [("/nonesuch/s", "cannot listen: No such file"), ("/" + "x" * 108, "has at most 107 bytes")],
 )
 def test_an_impossible_socket_is_an_error(binary: Path, path: str, problem: str) -> None:
-    argv = [binary, "--socket", path, "--spec", "x"]
+    argv = [str(binary), "--socket", path, "--spec", "x"]
     done = subprocess.run(argv, capture_output=True, check=False)
     assert done.returncode == 1
     assert problem in done.stderr.decode()

@@ -46,7 +46,7 @@ def test_frames(checkers: dict[str, Path]) -> None:
 
 def stream_text(row: dict[str, Any]) -> str:
     if row["frames"] is None:
-        return row.get("before", "") + "bad"
+        return f"{row.get('before', '')}bad"
     parts = [f"{kind}:{call}:{payload}" for kind, call, payload in row["frames"]]
     return " ".join([*parts, f"rest {row['rest']}"])
 

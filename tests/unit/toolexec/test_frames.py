@@ -26,7 +26,7 @@ from aifo_tasks.toolexec.frames import (
 TABLES = json.loads((Path(__file__).parents[2] / "data/frames.json").read_text(encoding="utf-8"))
 
 
-def rows(name: str) -> Any:
+def rows(name: str) -> pytest.MarkDecorator:
     table = TABLES[name]
     return pytest.mark.parametrize("row", table, ids=[row["name"] for row in table])
 
@@ -101,7 +101,7 @@ def test_any_payload_is_a_call_or_an_error(payload: bytes) -> None:
 @given(st.lists(any_frames, max_size=6), st.data())
 def test_frames_come_back_however_they_are_cut(sent: list[Frame], data: st.DataObject) -> None:
     stream = b"".join(frame.encode() for frame in sent)
-    decoder, found = Decoder(), []
+    decoder, found = Decoder(), list[Frame]()
     while stream:
         count = data.draw(st.integers(1, len(stream)))
         found += decoder.feed(stream[:count])
@@ -111,7 +111,7 @@ def test_frames_come_back_however_they_are_cut(sent: list[Frame], data: st.DataO
 
 @given(st.lists(st.binary(max_size=100), max_size=5))
 def test_any_bytes_are_frames_or_an_error(parts: list[bytes]) -> None:
-    decoder, found = Decoder(), []
+    decoder, found = Decoder(), list[Frame]()
     try:
         for part in parts:
             found += list(decoder.feed(part))
