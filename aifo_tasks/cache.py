@@ -6,7 +6,6 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from aifo_tasks import __version__, archive, files, log
@@ -15,6 +14,7 @@ from aifo_tasks.errors import AifoError, ConflictError, EngineError
 from aifo_tasks.model import Config, Toolchain
 from aifo_tasks.overlay import LABEL as OVERLAY_LABEL
 from aifo_tasks.overlay import Runner
+from aifo_tasks.value import dataclass
 
 UID_LABEL = "io.aifo.uid"
 OLDER_NAMES = ("aifo-npm-cache",)

@@ -7,9 +7,11 @@ container paths. Sizes are bytes, times seconds.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal
+
+from aifo_tasks.value import dataclass
 
 Network = Literal["bridge", "isolated", "internal", "none", "install-only"]
 Libc = Literal["glibc", "musl"]

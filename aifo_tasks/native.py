@@ -8,12 +8,13 @@ import shlex
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal
 
 from aifo_tasks import files, log, process
 from aifo_tasks.errors import AifoError
+from aifo_tasks.value import dataclass
 
 Architecture = Literal["amd64", "arm64"]
 

@@ -7,7 +7,6 @@ import re
 import shlex
 import stat
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from aifo_tasks import files
 from aifo_tasks.errors import OverlayError, UnsafePathError
 from aifo_tasks.model import WORKSPACE, Overlay
+from aifo_tasks.value import dataclass
 
 if TYPE_CHECKING:
     from aifo_tasks.engine.api import ContainerState, MountSpec, MountState, VolumeSpec, VolumeState
@@ -204,7 +204,7 @@ def _volume_reason(volume: VolumeState, directory: Directory) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Mounted:
     device: str
     root: str
@@ -249,7 +249,12 @@ def _mounted(line: str) -> _Mounted | None:
         options = fields[5].split(",") + fields[hyphen + 3].split(",")
     except (ValueError, IndexError):
         return None
-    return _Mounted(fields[2], _unescaped(fields[3]), _unescaped(fields[4]), "ro" in options)
+    return _Mounted(
+        device=fields[2],
+        root=_unescaped(fields[3]),
+        target=_unescaped(fields[4]),
+        read_only="ro" in options,
+    )
 
 
 def _unescaped(field: str) -> str:

@@ -10,12 +10,12 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from aifo_tasks import log
 from aifo_tasks.errors import AifoError, ProcessError
+from aifo_tasks.value import dataclass
 
 _running: set[subprocess.Popen[bytes]] = set()
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from aifo_tasks.errors import AifoError
 from aifo_tasks.model import Registry
+from aifo_tasks.value import dataclass
 
 INTERNAL = "AIFO_CODER_INTERNAL_REGISTRY_PREFIX"
 MIRROR = "AIFO_CODER_MIRROR_REGISTRY_PREFIX"

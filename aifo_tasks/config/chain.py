@@ -8,7 +8,6 @@ import json
 import os
 import posixpath
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
 from aifo_tasks import files
@@ -25,6 +24,7 @@ from aifo_tasks.config.tree import (
     without,
 )
 from aifo_tasks.errors import AifoError
+from aifo_tasks.value import dataclass
 
 NAME = "toolchains.yaml"
 BUILTIN = "builtin"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aifo_tasks.config import build, snapshot
 from aifo_tasks.errors import AifoError, ConfigError
 from aifo_tasks.model import Config
+from aifo_tasks.value import dataclass
 
 if TYPE_CHECKING:
     from aifo_tasks.config.chain import Chain

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
+
+from aifo_tasks.value import dataclass
 
 Scalar = str | int | float | bool | None
 Keys = tuple[str | int, ...]

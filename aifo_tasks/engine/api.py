@@ -7,9 +7,11 @@ same, ``engine.docker`` into SDK arguments; tests compare both whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal, Protocol
+
+from aifo_tasks.value import dataclass
 
 Progress = Callable[[str], None]
 """Receives one line of a long operation's output."""

@@ -9,12 +9,12 @@ import os
 import socket
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
 from aifo_tasks.errors import AifoError
+from aifo_tasks.value import dataclass
 
 Source = Literal["DOCKER_HOST", "context", "default socket", "private", "podman"]
 

@@ -6,12 +6,12 @@ import contextlib
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from aifo_tasks import files, log, process
 from aifo_tasks.engine.endpoint import is_root
 from aifo_tasks.errors import AifoError, EngineError, ProcessError
+from aifo_tasks.value import dataclass
 
 SOURCES = Path("/etc/apt/sources.list.d/aifo.sources")
 PINS = Path("/etc/apt/preferences.d/aifo")

@@ -10,13 +10,13 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from aifo_tasks import files, log, process
 from aifo_tasks.engine import bridge
 from aifo_tasks.engine.endpoint import Endpoint, ask, is_root, silence, unix
 from aifo_tasks.errors import AifoError, EngineError
+from aifo_tasks.value import dataclass
 
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0

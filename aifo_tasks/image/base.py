@@ -6,7 +6,6 @@ import dataclasses
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from aifo_tasks import log, registry
@@ -15,6 +14,7 @@ from aifo_tasks.errors import AifoError
 from aifo_tasks.image import bootstrap
 from aifo_tasks.model import BaseSource, Image
 from aifo_tasks.registry import Prefixes
+from aifo_tasks.value import dataclass
 
 Pull = Literal["auto", "never", "always"]
 """auto pulls what the engine does not have, never pulls nothing, always asks the registry."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import aifo_tasks
@@ -17,6 +16,7 @@ from aifo_tasks.image.bootstrap import alone
 from aifo_tasks.image.recipe import Recipe
 from aifo_tasks.model import PROXIES, Image, Toolchain
 from aifo_tasks.registry import Prefixes
+from aifo_tasks.value import dataclass
 
 MISSING = "the engine does not have it"
 

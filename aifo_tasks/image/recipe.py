@@ -7,12 +7,12 @@ import json
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from aifo_tasks import files
 from aifo_tasks.errors import AifoError
 from aifo_tasks.model import Image
+from aifo_tasks.value import dataclass
 
 VERSION = "1"
 """Raised when this package builds otherwise from the same inputs."""

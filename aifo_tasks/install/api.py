@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from aifo_tasks.overlay import Runner
+from aifo_tasks.value import dataclass
 
 __all__ = ["Manager", "Plan", "Runner", "Store"]
 

@@ -6,13 +6,13 @@ import json
 import os
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from aifo_tasks import files
 from aifo_tasks.errors import InstallError
 from aifo_tasks.install import pnpm
 from aifo_tasks.install.api import Manager
+from aifo_tasks.value import dataclass
 
 FOREIGN = (
     "package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "bun.lock", "bun.lockb",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,7 @@ from aifo_tasks.model import PROXIES, Config, Toolchain
 from aifo_tasks.overlay import Directory, Place
 from aifo_tasks.sidecar.identity import machine_id, owner_of, project_session, session_dir
 from aifo_tasks.sidecar.plan import Plan
+from aifo_tasks.value import dataclass
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from aifo_tasks import files
+from aifo_tasks.value import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

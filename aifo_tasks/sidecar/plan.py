@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aifo_tasks import __version__, files
 from aifo_tasks.model import HOME, WORKSPACE, Toolchain
 from aifo_tasks.sidecar.identity import Owner, user_label
+from aifo_tasks.value import dataclass
 
 if TYPE_CHECKING:  # the warm path makes a plan but no spec
     from aifo_tasks.engine.api import ContainerSpec, EngineInfo, MountSpec

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import socket
-from dataclasses import dataclass
 from pathlib import Path
 
 from aifo_tasks import files
@@ -14,6 +13,7 @@ from aifo_tasks.sidecar.identity import session_dir
 from aifo_tasks.toolexec import launcher
 from aifo_tasks.toolexec.frames import Welcome
 from aifo_tasks.toolexec.launcher import Peer, UnreachableError
+from aifo_tasks.value import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

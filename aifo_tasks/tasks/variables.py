@@ -9,10 +9,10 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from aifo_tasks.errors import UsageError
+from aifo_tasks.value import dataclass
 
 Value = bool | str | list[str]
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import enum
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from aifo_tasks.errors import AifoError
+from aifo_tasks.value import dataclass
 
 MAX_PAYLOAD = 64 * 1024
 """The most bytes a frame carries, a call apart."""

@@ -12,7 +12,7 @@ import socket
 import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +21,7 @@ from aifo_tasks.toolexec import frames
 from aifo_tasks.toolexec.forwarding import Signals
 from aifo_tasks.toolexec.frames import Decoder, Exit, Failed, Frame, Stage, Type, Welcome
 from aifo_tasks.toolexec.streams import CaptureStreams, OwnStreams, Streams
+from aifo_tasks.value import dataclass
 
 PATIENCE = 5.0
 """Seconds in which an init that runs answers a greeting."""
