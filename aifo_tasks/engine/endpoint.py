@@ -7,14 +7,16 @@ import http.client
 import json
 import os
 import socket
-import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from aifo_tasks.errors import AifoError
 from aifo_tasks.value import dataclass
+
+if TYPE_CHECKING:  # slow to import, and local engines need none
+    import ssl
 
 Source = Literal["DOCKER_HOST", "context", "default socket", "private", "podman"]
 
@@ -146,6 +148,8 @@ def _connection(endpoint: Endpoint) -> http.client.HTTPConnection:
 
 
 def _ssl_context(endpoint: Endpoint) -> ssl.SSLContext:
+    import ssl
+
     tls = endpoint.tls or Tls(ca=None, certificate=None, key=None)
     context = ssl.create_default_context(cafile=tls.ca)
     if not tls.verify:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from aifo_tasks import files
-from aifo_tasks.engine import packages, podman, private
 from aifo_tasks.engine.endpoint import (
     Endpoint,
     chosen,
@@ -16,7 +16,8 @@ from aifo_tasks.engine.endpoint import (
 )
 from aifo_tasks.errors import AifoError, EngineError
 
-PRIVATE = private.Private()
+if TYPE_CHECKING:  # finding an engine that runs, which every up-to-date check does, needs none
+    from aifo_tasks.engine.private import Private
 
 
 def find() -> Endpoint | None:
@@ -38,6 +39,8 @@ def ensure(*, consent: bool) -> Endpoint:
     """
     if found := _running():
         return found
+    from aifo_tasks.engine import packages, private
+
     startable = private.is_installed() and is_root()
     if not (consent and startable) and (found := _podman()):
         return found
@@ -45,12 +48,20 @@ def ensure(*, consent: bool) -> Endpoint:
         raise _refusal()
     if not startable or packages.missing_buildx():
         packages.install_engine()
-    return private.start(PRIVATE)
+    return private.start(_private())
 
 
 def stop() -> bool:
     """End the private engine and its containers; False when there was none."""
-    return private.stop(PRIVATE)
+    from aifo_tasks.engine import private
+
+    return private.stop(_private())
+
+
+def _private() -> Private:
+    from aifo_tasks.engine import private
+
+    return private.Private()
 
 
 def _running() -> Endpoint | None:
@@ -70,10 +81,13 @@ def _running() -> Endpoint | None:
         )
         if not silence(endpoint):
             return endpoint
-    return None if silence(PRIVATE.endpoint) else PRIVATE.endpoint
+    endpoint = _private().endpoint
+    return None if silence(endpoint) else endpoint
 
 
 def _podman() -> Endpoint | None:
+    from aifo_tasks.engine import podman
+
     for path in podman.service_sockets(os.environ):
         endpoint = Endpoint(url=unix(path), source="podman", why=f"Podman listens on {path}")
         if not silence(endpoint):
@@ -94,10 +108,12 @@ def _refusal() -> AifoError:
             "engine", "no container engine answers, and only root can start one",
             hint="sudo apt-get install -y podman",
         )  # fmt: skip
+    from aifo_tasks.engine import private
+
     first = "starts" if private.is_installed() else "installs Debian's docker packages and starts"
     return AifoError(
         "engine",
         f"no container engine answers; with your consent aifo {first} a private one, "
-        f"data in {PRIVATE.data_root}, that nothing else uses",
+        f"data in {_private().data_root}, that nothing else uses",
         hint="AIFO_YES=1 doit engine",
     )

@@ -47,16 +47,6 @@ def image_state(found: Json) -> ImageState:
     )
 
 
-def listed_image_state(found: Json) -> ImageState:
-    """From one row of ``GET /images/json``, which does not tell the platform."""
-    return ImageState(
-        id=_digest(found["Id"]),
-        platform="",
-        labels=dict(found.get("Labels") or {}),
-        digests=tuple(found.get("RepoDigests") or ()),
-    )
-
-
 def container_state(found: Json) -> ContainerState:
     """From ``GET /containers/<name>/json``."""
     state, config = found["State"], found["Config"]

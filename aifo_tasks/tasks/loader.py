@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import doit.loader
-from doit import doit_cmd
+from doit import doit_cmd, plugin
 from doit.cmd_base import DodoTaskLoader, NamespaceTaskLoader
 from doit.cmdparse import CmdOption, TaskParse
 from doit.exceptions import InvalidTask
@@ -78,10 +78,13 @@ class ProjectLoader(NamespaceTaskLoader):
         doit calls it with what is left when options of the loader stood first, and has then
         swallowed a ``--`` that came next.
         """
-        for kind, plugin in PLUGINS.items():
-            main.config[kind].setdefault("aifo", plugin)
+        for kind, location in PLUGINS.items():
+            main.config[kind].setdefault("aifo", location)
         for name, value in DEFAULTS.items():
             main.config["GLOBAL"].setdefault(name, value)
+        if not _chooses_plugin(words):
+            # ours are named above; doit would read every installed package's entry points
+            plugin.entry_points_impl = lambda: lambda **_: ()
         before = self._words[: len(self._words) - len(words)]
         if before and before[-1] == "--":
             words = ["--", *words]
@@ -161,6 +164,11 @@ class ProjectLoader(NamespaceTaskLoader):
         for task in tasks:
             task.cfg_values = (self.config or {}).get(f"task:{task.name}")
         return tasks
+
+
+def _chooses_plugin(words: Sequence[str]) -> bool:
+    """True when the command line names a reporter or a backend, which a package may bring."""
+    return any(word.startswith(("-r", "--reporter", "--backend")) for word in words)
 
 
 def _shipped() -> dict[str, Sequence[str]]:

@@ -69,7 +69,11 @@ class Call:
 def start_time(pid: int) -> int:
     """When a process started, in clock ticks since boot; UnreachableError when it is gone."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_bytes()
+        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            text = os.read(descriptor, 4096)
+        finally:
+            os.close(descriptor)
     except OSError:
         raise UnreachableError(f"process {pid}", "is not running") from None
     return int(text[text.rindex(b")") + 2 :].split()[19])  # the name may hold anything
