@@ -146,7 +146,7 @@ def _install_apart(
 ) -> None:
     """Install in a sidecar of its own that has a network, and end it."""
     toolchain = replace(work.toolchain, network="bridge")
-    apart = replace(work, plan=replace(work.plan, toolchain=toolchain))
+    apart = replace(work, plan=replace(work.plan, toolchain=toolchain, network="bridge"))
     greeted = _started(engine, apart, volumes, changing=changing)
     if greeted is not None:
         greeted.connection.close()

@@ -14,7 +14,7 @@ from aifo_tasks.install import key, managers, stamp
 from aifo_tasks.model import PROXIES, Config, Toolchain
 from aifo_tasks.overlay import Directory, Place
 from aifo_tasks.sidecar.identity import machine_id, owner_of, project_session, session_dir
-from aifo_tasks.sidecar.plan import Plan
+from aifo_tasks.sidecar.plan import Plan, network_name
 from aifo_tasks.value import dataclass
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -99,15 +99,17 @@ def workplace(config: Config, toolchain: Toolchain, *, caches: bool = True) -> W
             platform=f"{place.platform}/{place.libc}",
             sentinel=stamp.sentinel(os.environ),
         )
+    session = project_session(project)
     plan = Plan(
         toolchain=toolchain,
         inputs=inputs,
         project=project,
-        session=project_session(project),
+        session=session,
         owner=owner,
         covers=tuple((directory.target, directory.volume) for directory in covered),
         proxies=tuple((name, os.environ[name]) for name in PROXIES if os.environ.get(name)),
         binds=binds,
+        network=network_name(toolchain.network, session, os.environ),
         certificates=certificates.bundle(),
         stamp=stamp.PATH if install is not None else "",
     )

@@ -150,8 +150,8 @@ def _last_use(path: Path) -> float:
 def _start(engine: Engine, plan: Plan, name: str, volumes: Mapping[str, str]) -> Greeted | None:
     host = _prepared(plan, name)
     info = engine.info()
-    joined = network.ensure(engine, plan)
-    spec = container_spec(plan, host, name=name, network=joined, volumes=volumes)
+    network.ensure(engine, plan)
+    spec = container_spec(plan, host, name=name, volumes=volumes)
     ended = engine.container(name)
     if ended is not None and not ended.running:  # it keeps the name until it is removed
         engine.remove_container(name)

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
+from aifo_tasks import files, log
 from aifo_tasks.engine.api import Engine, NetworkSpec
 from aifo_tasks.errors import ConflictError, EngineError
 from aifo_tasks.sidecar.identity import user_label
-from aifo_tasks.sidecar.plan import Plan
+from aifo_tasks.sidecar.plan import Plan, session_network
 
 
-def name_of(session: str) -> str:
-    """The network that belongs to a session."""
-    return f"aifo-net-{session}"
+def ensure(engine: Engine, plan: Plan) -> None:
+    """The plan's network, made when it is the session's and missing.
 
-
-def ensure(engine: Engine, plan: Plan) -> str:
-    """The name of the network to start with; the session's own is made when it is missing.
-
-    ``AIFO_SESSION_NETWORK`` names the session's network, which is joined if it is there.
     Raises EngineError when what is there is not what was asked for.
     """
-    kind = plan.toolchain.network
-    if kind in {"bridge", "none"}:
-        return kind
-    if kind == "install-only":
-        return "none"
-    name = os.environ.get("AIFO_SESSION_NETWORK") or name_of(plan.session)
+    kind, name = plan.toolchain.network, plan.network
+    if kind not in {"isolated", "internal"}:
+        return
     internal = kind == "internal"
     found = engine.network(name)
     if found is None:
         labels = (("io.aifo.session", plan.session), ("io.aifo.user", user_label()))
         try:
             engine.create_network(NetworkSpec(name=name, internal=internal, labels=labels))
+            _remember(plan.session, name)
         except ConflictError:  # another run of this project was faster
             found = engine.network(name)
     if found is not None and found.internal != internal:
@@ -41,10 +34,25 @@ def ensure(engine: Engine, plan: Plan) -> str:
             f"network {name}", f"has {have}, and {kind} was asked for",
             hint=f"docker network rm {name}",
         )  # fmt: skip
-    return name
 
 
 def remove(engine: Engine, session: str) -> None:
-    """Remove the session's own network, if it has one."""
-    if engine.network(name_of(session)) is not None:
-        engine.remove_network(name_of(session))
+    """Remove the networks that were made for this session."""
+    path = _path(session)
+    names = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+    for name in dict.fromkeys([*filter(None, names), session_network(session)]):
+        if engine.network(name) is not None:
+            engine.remove_network(name)
+    if not log.is_dry_run():
+        path.unlink(missing_ok=True)
+
+
+def _remember(session: str, name: str) -> None:
+    """Keep the name of a network that is ours to remove, whoever chose it."""
+    if not log.is_dry_run():
+        with _path(session).open("a", encoding="utf-8") as file:
+            file.write(f"{name}\n")
+
+
+def _path(session: str) -> Path:
+    return files.run_dir() / session / "networks"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aifo_tasks import __version__, files
-from aifo_tasks.model import HOME, WORKSPACE, Toolchain
+from aifo_tasks.model import HOME, WORKSPACE, Network, Toolchain
 from aifo_tasks.sidecar.identity import Owner, user_label
 from aifo_tasks.value import dataclass
 
@@ -30,7 +30,8 @@ class Plan:
 
     ``inputs`` is the digest of the image's declared inputs, ``covers`` maps container
     directories to the volumes over them, ``proxies`` are environment variables, ``binds``
-    host directories outside the project and their targets.
+    host directories outside the project and their targets, ``network`` the engine's network
+    to join.
     """
 
     toolchain: Toolchain
@@ -41,6 +42,7 @@ class Plan:
     covers: tuple[tuple[str, str], ...] = ()
     proxies: tuple[tuple[str, str], ...] = ()
     binds: tuple[tuple[Path, str], ...] = ()
+    network: str = "bridge"
     certificates: Path | None = None
     stamp: str = ""
 
@@ -91,8 +93,25 @@ class Host:
         return self.directory / "group"
 
 
+def session_network(session: str) -> str:
+    """The network that belongs to a session."""
+    return f"aifo-net-{session}"
+
+
+def network_name(network: Network, session: str, environ: Mapping[str, str]) -> str:
+    """The name of the network that a toolchain's ``network:`` means in this session.
+
+    ``AIFO_SESSION_NETWORK`` names the session's network, which is joined if it is there.
+    """
+    if network in {"bridge", "none"}:
+        return network
+    if network == "install-only":
+        return "none"
+    return environ.get("AIFO_SESSION_NETWORK") or session_network(session)
+
+
 def container_spec(
-    plan: Plan, host: Host, *, name: str, network: str, volumes: Mapping[str, str]
+    plan: Plan, host: Host, *, name: str, volumes: Mapping[str, str]
 ) -> ContainerSpec:
     """The hardened container of a plan; pure.
 
@@ -115,7 +134,7 @@ def container_spec(
         mounts=_mounts(plan, host, volumes),
         user=plan.owner.text,
         working_dir=WORKSPACE,
-        network=network,
+        network=plan.network,
         hostname=f"{plan.toolchain.short}-{plan.session}",
         read_only=True,
         cap_drop=("ALL",),

@@ -8,10 +8,18 @@ from pathlib import Path
 import pytest
 
 from aifo_tasks.engine.api import ContainerSpec, EngineInfo, MountSpec
-from aifo_tasks.model import BaseSource, Cache, Image, Limits, Mount, Toolchain
+from aifo_tasks.model import BaseSource, Cache, Image, Limits, Mount, Network, Toolchain
 from aifo_tasks.sidecar import plan as sidecar_plan
 from aifo_tasks.sidecar.identity import Owner
-from aifo_tasks.sidecar.plan import Host, Plan, adapted, between, container_spec, passwd
+from aifo_tasks.sidecar.plan import (
+    Host,
+    Plan,
+    adapted,
+    between,
+    container_spec,
+    network_name,
+    passwd,
+)
 
 NODE = Toolchain(
     kind="node",
@@ -40,7 +48,7 @@ VOLUMES = {"node-cache": "node-cache-u1000", "app-modules": "app-modules"}
 
 
 def spec_of(plan: Plan) -> ContainerSpec:
-    return container_spec(plan, HOST, name="side", network="bridge", volumes=VOLUMES)
+    return container_spec(plan, HOST, name="side", volumes=VOLUMES)
 
 
 def bind(source: str, target: str, *, read_only: bool = False) -> MountSpec:
@@ -120,7 +128,7 @@ def test_root_cannot_give_files_away() -> None:
         {"covers": ()},
         {"certificates": None},
         {"proxies": (("HTTP_PROXY", "http://proxy"),)},
-        {"toolchain": replace(NODE, network="none")},
+        {"network": "none"},
         {"toolchain": replace(NODE, limits=replace(NODE.limits, memory=2048))},
     ],
     ids=lambda change: next(iter(change)),
@@ -182,3 +190,17 @@ def test_the_user_has_a_name(owner: Owner, users: list[str], groups: list[str]) 
     assert {entry[0] for entry in entries} >= set(users)
     assert [entry[3] for entry in entries if entry[2] == str(owner.uid)] == [str(owner.gid)]
     assert {line.split(":")[0] for line in group_file.decode().splitlines()} >= set(groups)
+
+
+@pytest.mark.parametrize(
+    ("network", "environ", "expected"),
+    [
+        ("bridge", {"AIFO_SESSION_NETWORK": "mine"}, "bridge"),
+        ("none", {}, "none"),
+        ("install-only", {}, "none"),
+        ("isolated", {}, "aifo-net-0123456789ab"),
+        ("internal", {"AIFO_SESSION_NETWORK": "mine"}, "mine"),
+    ],
+)
+def test_the_network_of_a_session(network: Network, environ: dict[str, str], expected: str) -> None:
+    assert network_name(network, "0123456789ab", environ) == expected
