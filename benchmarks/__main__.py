@@ -1,4 +1,4 @@
-"""Run the benchmarks: ``python -m benchmarks [--rounds N] [--gibibytes N] [--json FILE]``.
+"""Run the benchmarks: ``python -m benchmarks [--rounds N] [--mebibytes N] [--json FILE]``.
 
 Needs a container engine that answers (``doit engine``). Works on a copy of
 ``examples/pnpm-app`` and ends its sidecars.
@@ -147,14 +147,14 @@ def _output(
     """Bytes through a pipe to a reader that throws them away."""
     del work, project, bare
     peer, name = greeted.record.peer, greeted.record.name
-    produce = ["head", "-c", f"{arguments.gibibytes}G", "/dev/zero"]
+    produce = ["head", "-c", f"{arguments.mebibytes}M", "/dev/zero"]
 
     def direct() -> None:
         launcher.capture(
             launcher.connect(peer), launcher.Call(argv=produce, cwd="/"), on_output=_drop
         )
 
-    size = f"{arguments.gibibytes} GiB"
+    size = f"{arguments.mebibytes} MiB"
     plain = Subject(name=f"{size} through a plain pipe", run=lambda: _read(produce))
     init = Subject(name=f"{size} from a call straight to init", run=direct)
     execute = Subject(
@@ -219,7 +219,7 @@ def _drop(data: bytes) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=20, help="rounds of each comparison")
-    parser.add_argument("--gibibytes", type=int, default=1, help="size of the output transfer")
+    parser.add_argument("--mebibytes", type=int, default=1024, help="size of the output transfer")
     parser.add_argument("--json", type=Path, help="also write every time to this file")
     return parser.parse_args()
 

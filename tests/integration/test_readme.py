@@ -1,0 +1,78 @@
+"""README's commands do what it says; its two first ones are what CI runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.project import BIN, ROOT, Project
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of one language, in their order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def test_the_everyday_commands_work(fresh: Project) -> None:
+    (everyday,) = [block for block in blocks("sh") if block.startswith("doit run")]
+    commands = [shlex.split(line, comments=True) for line in everyday.splitlines()]
+    assert len(commands) == 5
+    for program, *words in commands:
+        done = fresh.doit(*words, program=program)
+        assert done.returncode == 0, (words, done.stderr)
+    assert not fresh.sidecars()  # the fourth ended it
+
+
+def test_the_settings_for_plain_doit_are_those_of_the_examples() -> None:
+    (settings,) = blocks("toml")
+    for example in ("pnpm-app", "pnpm-workspace"):
+        assert (ROOT / "examples" / example / "pyproject.toml").read_text() == settings
+
+
+def test_the_file_is_valid_and_followed(fresh: Project) -> None:
+    (text,) = blocks("yaml")
+    fresh.write("toolchains.yaml", text)
+    listed = fresh.doit("run", "toolchains")
+    assert "version: 22.12.0 (toolchains.yaml)" in listed.stdout
+
+
+def test_a_mistake_reads_as_described(fresh: Project) -> None:
+    (shown,) = re.findall(r"`(toolchains\.yaml:[^`]+)`", README)
+    message = " ".join(shown.split()).split(": ", 1)[1]
+    fresh.write(
+        "toolchains.yaml",
+        "extends: builtin\ntoolchains:\n  node:\n    caches:\n"
+        "      - {volume: mine, target: cache}\n",
+    )
+    done = fresh.doit("list")
+    assert done.returncode == 3
+    assert f"toolchains.yaml:5:32: {message}" in done.stderr
+
+
+def test_the_benchmarks_run(engine_endpoint: str, tmp_path: Path) -> None:
+    """Every comparison is made and written; what it measures is nobody's test."""
+    argv = [sys.executable, "-m", "benchmarks", "--rounds", "1", "--mebibytes", "1"]
+    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        [*argv, "--json", tmp_path / "figures.json"], cwd=ROOT, env=environment,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert len(figures["ratios"]) == 8
+    assert all(name in done.stdout for name in figures["ratios"])
+
+
+@pytest.mark.parametrize("task", re.findall(r"`doit ([a-z_]+)`", README))
+def test_every_task_it_names_exists(warm: Project, task: str) -> None:
+    listed = warm.doit("list").stdout
+    assert re.search(rf"^{task} ", listed, re.MULTILINE)
