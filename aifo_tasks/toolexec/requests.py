@@ -1,0 +1,211 @@
+"""What a request asks for: its endpoint, and the fields of its form as values; no I/O."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Iterable
+from typing import Literal
+
+from aifo_tasks.toolexec import answers
+from aifo_tasks.toolexec.http import Head
+from aifo_tasks.value import dataclass
+
+SIGNALS = {
+    "HUP": 1, "INT": 2, "QUIT": 3, "KILL": 9, "USR1": 10, "USR2": 12, "TERM": 15, "CONT": 18,
+    "TSTP": 20, "WINCH": 28,
+}  # fmt: skip
+"""The signals a caller may send, by Linux's numbers: that is where the tool runs."""
+
+_TOKEN = re.compile(rb"Bearer +([\x21-\x7e]+)", re.IGNORECASE)
+_TOOL = re.compile(rb"[A-Za-z0-9._+-]{1,64}")
+_EXEC_ID = re.compile(rb"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
+_TERMINAL = re.compile(rb"([0-9]{1,5}),([0-9]{1,5}),([0-7])")
+
+Path = Literal["/exec", "/notify", "/signal"]
+Fields = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where a request goes, in which version; ``exec_id`` and ``parent`` may be ""."""
+
+    path: Path
+    version: int
+    exec_id: str = ""
+    parent: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terminal:
+    """A terminal's size; bit n of ``streams`` is set where stream n is it."""
+
+    rows: int
+    columns: int
+    streams: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecRequest:
+    """A call as the client asks for it; nothing about it has been allowed yet."""
+
+    tool: str
+    cwd: bytes
+    arguments: tuple[bytes, ...] = ()
+    environment: tuple[tuple[bytes, bytes], ...] = ()
+    terminal: Terminal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalRequest:
+    """A signal for a running call."""
+
+    exec_id: str
+    signal: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotifyRequest:
+    """A notification: the command's base name and its arguments."""
+
+    command: bytes
+    arguments: tuple[bytes, ...] = ()
+
+
+def endpoint(head: Head, tokens: Iterable[str]) -> Endpoint:
+    """Where a request goes; RefusalError unless one of the tokens opens the door.
+
+    The token is looked at before anything else is said, and the time that takes does not
+    depend on where it differs.
+    """
+    given = _TOKEN.fullmatch(head.one(b"authorization") or b"")
+    known = [hmac.compare_digest(token.encode(), given[1]) for token in tokens if given]
+    if not any(known):
+        raise answers.unauthorized()
+    path = head.target.decode("ascii", "replace")
+    if path not in {"/exec", "/notify", "/signal"}:
+        raise answers.not_found()
+    if head.method != b"POST":
+        raise answers.not_allowed()
+    version = head.one(b"x-aifo-proto") or b""
+    if version not in {b"1", b"2", b"3"}:
+        raise answers.unsupported()
+    return Endpoint(
+        path=path,  # type: ignore[arg-type]  # one of the three
+        version=int(version),
+        exec_id=_exec_id(head.one(b"x-aifo-exec-id"), "X-Aifo-Exec-Id"),
+        parent=_exec_id(head.one(b"x-aifo-parent-id"), "X-Aifo-Parent-Id"),
+    )
+
+
+def wants_frames(head: Head) -> bool:
+    """True for a request that is to be upgraded to frames."""
+    words = [
+        word.strip().lower() for value in head.all(b"connection") for word in value.split(b",")
+    ]
+    return b"upgrade" in words and head.one(b"upgrade") == b"aifo-exec"
+
+
+def form(body: bytes) -> Fields:
+    """The fields of a form in order, as bytes; RefusalError for a bad percent sign or a NUL."""
+    fields = []
+    for part in body.split(b"&"):
+        if part:
+            name, _, value = part.partition(b"=")
+            fields.append((_decoded(name), _decoded(value)))
+    return fields
+
+
+def exec_request(body: bytes, version: int) -> ExecRequest:
+    """The call in a form; RefusalError for anything that cannot be one."""
+    fields = form(body)
+    _refuse_nul(fields)
+    tool, cwd = _single(fields, b"tool"), _single(fields, b"cwd")
+    if not _TOOL.fullmatch(tool):
+        raise answers.bad(f"tool: '{answers.shown(tool[:80])}' is no tool's name")
+    if not cwd.startswith(b"/") or b".." in cwd.split(b"/"):
+        raise answers.bad(f"cwd: '{answers.shown(cwd[:200])}' is no absolute path without '..'")
+    terminal = [value for name, value in fields if name == b"tty"]
+    return ExecRequest(
+        tool=tool.decode("ascii"),
+        cwd=cwd,
+        arguments=tuple(value for name, value in fields if name == b"arg"),
+        environment=_environment(fields) if version == 3 else (),
+        terminal=_terminal(terminal[0]) if terminal and version == 3 else None,
+    )
+
+
+def signal_request(body: bytes) -> SignalRequest:
+    """The signal in a form; RefusalError for one that cannot be sent."""
+    fields = form(body)
+    number = SIGNALS["TERM"]
+    if any(name == b"signal" for name, _ in fields):
+        word = _single(fields, b"signal").decode("ascii", "replace")
+        name = word.upper().removeprefix("SIG")
+        if name not in SIGNALS:
+            raise answers.bad(f"signal: '{word[:40]}' cannot be sent")
+        number = SIGNALS[name]
+    exec_id = _exec_id(_single(fields, b"exec_id"), "exec_id")
+    return SignalRequest(exec_id=exec_id, signal=number)
+
+
+def notify_request(body: bytes) -> NotifyRequest:
+    """The notification in a form; RefusalError without a command."""
+    fields = form(body)
+    _refuse_nul(fields)
+    command = _single(fields, b"cmd")
+    if not command:
+        raise answers.bad("cmd is empty")
+    return NotifyRequest(
+        command=command, arguments=tuple(value for name, value in fields if name == b"arg")
+    )
+
+
+def _decoded(text: bytes) -> bytes:
+    text = text.replace(b"+", b" ")
+    return _ESCAPE.sub(_unescaped, text) if b"%" in text else text
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    if not match[1]:
+        raise answers.bad("a percent sign without two hexadecimal digits")
+    return bytes((int(match[1], 16),))
+
+
+def _refuse_nul(fields: Fields) -> None:
+    for name, value in fields:
+        if b"\0" in value:
+            raise answers.bad(f"{answers.shown(name[:40])}: contains a NUL byte")
+
+
+def _single(fields: Fields, name: bytes) -> bytes:
+    values = [value for each, value in fields if each == name]
+    if len(values) != 1:
+        how = "is missing" if not values else f"is given {len(values)} times"
+        raise answers.bad(f"{name.decode('ascii')} {how}")
+    return values[0]
+
+
+def _exec_id(value: bytes | None, where: str) -> str:
+    if value is None:
+        return ""
+    if not _EXEC_ID.fullmatch(value):
+        raise answers.bad(f"{where}: '{answers.shown(value[:80])}' is no exec id")
+    return value.decode("ascii")
+
+
+def _environment(fields: Fields) -> tuple[tuple[bytes, bytes], ...]:
+    pairs = [value.partition(b"=") for name, value in fields if name == b"env"]
+    for name, equals, _ in pairs:
+        if not name or not equals:
+            raise answers.bad(f"env: '{answers.shown(name[:80])}' is not NAME=VALUE")
+    return tuple((name, value) for name, _, value in pairs)
+
+
+def _terminal(value: bytes) -> Terminal:
+    match = _TERMINAL.fullmatch(value)
+    if match is None or max(int(match[1]), int(match[2])) > 0xFFFF:
+        raise answers.bad(f"tty: '{answers.shown(value[:40])}' is not ROWS,COLUMNS,MASK")
+    streams = int(match[3])
+    return Terminal(rows=int(match[1]), columns=int(match[2]), streams=streams)
