@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aifo_tasks import __version__, files, log, overlay
+from aifo_tasks import files, log, overlay
 from aifo_tasks.errors import AifoError, EngineError
 from aifo_tasks.model import WORKSPACE, Toolchain
 from aifo_tasks.session.workplace import Choices, Workplace
@@ -20,7 +19,7 @@ from aifo_tasks.sidecar.inside import Inside
 from aifo_tasks.sidecar.record import Greeted
 
 if TYPE_CHECKING:
-    from aifo_tasks.engine.api import Engine, VolumeState
+    from aifo_tasks.engine.api import Engine
 
 
 def warm(work: Workplace, *, changing: bool = False) -> Greeted | None:
@@ -49,6 +48,7 @@ def prepare(work: Workplace, choices: Choices, *, changing: bool = False) -> Gre
     """
     from aifo_tasks import registry
     from aifo_tasks.image import build
+    from aifo_tasks.session import mounts
     from aifo_tasks.sidecar import life
 
     lock = session_dir(work.plan.session) / f"{work.toolchain.kind}-prepare.lock"
@@ -67,8 +67,8 @@ def prepare(work: Workplace, choices: Choices, *, changing: bool = False) -> Gre
             consent=choices.consent,
         )
         overlay.check_host(work.plan.project, work.covered)
-        _make_mount_points(work)
-        volumes = _volumes(engine, work)
+        mounts.make_mount_points(work)
+        volumes = mounts.ensure_volumes(engine, work)
         if work.toolchain.network == "install-only":
             _install_apart(engine, work, volumes, changing=changing)
         return _started(engine, work, volumes, changing=changing)
@@ -116,12 +116,13 @@ def image_reason(toolchain: Toolchain) -> str | None:
 
 def stop(engine: Engine, session: str | None) -> tuple[str, ...]:
     """End the sidecars of a session (None: all of this user's here) and what belongs to them."""
+    from aifo_tasks.session import mounts
     from aifo_tasks.sidecar import life
 
     names = life.stop(engine, session=session)
-    sessions = [session] if session is not None else [d.name for d in files.run_dir().iterdir()]
-    for name in sessions:
-        _remove_mount_points(files.run_dir() / name / "mount-points.json")
+    mine = [path.parent.name for path in files.run_dir().glob("*/mount-points.json")]
+    for name in mine if session is None else [session]:
+        mounts.remove_mount_points(name)
     return names
 
 
@@ -165,10 +166,11 @@ def _settle(
     """Guard the overlays of a running sidecar and install into them."""
     from aifo_tasks import cache
     from aifo_tasks.install import frozen
+    from aifo_tasks.session import mounts
 
     if greeted is not None:
-        mounted = _mounted(work, volumes)
-        cache.repair(engine, Inside(greeted), mounted, _owner(work), _image(work))
+        mounted = mounts.mounted(work, volumes)
+        cache.repair(engine, Inside(greeted), mounted, work.owner, work.image)
     if work.install is None:
         return
     if greeted is None:
@@ -182,7 +184,7 @@ def _settle(
     try:
         state = engine.container(greeted.record.name)
         if state is not None:
-            overlay.check_engine(state, _states(engine, work), work.covered)
+            overlay.check_engine(state, mounts.overlay_states(engine, work), work.covered)
         overlay.guard(run, work.install.targets)
     except AifoError:
         engine.remove_container(greeted.record.name)
@@ -199,77 +201,12 @@ def _settle(
         )
 
 
-def _states(engine: Engine, work: Workplace) -> dict[str, VolumeState]:
-    found = {directory.volume: engine.volume(directory.volume) for directory in work.covered}
-    return {name: state for name, state in found.items() if state is not None}
-
-
-def _volumes(engine: Engine, work: Workplace) -> dict[str, str]:
-    """Make the volumes of a plan and own them; the actual name of each declared one."""
-    from aifo_tasks import cache
-
-    kind, uid = work.toolchain.kind, work.plan.owner.uid
-    names = {
-        declared.volume: cache.volume_for(engine, declared.volume, uid)
-        for declared in work.toolchain.caches
-    }
-    specs = [cache.volume_spec(name, kind, uid) for name in names.values()]
-    specs += [overlay.volume_spec(directory, work.place, __version__) for directory in work.covered]
-    cache.ensure(engine, specs, _owner(work), _image(work))
-    cache.mark_used(tuple(names.values()))
-    return names | {directory.volume: directory.volume for directory in work.covered}
-
-
-def _mounted(work: Workplace, volumes: Mapping[str, str]) -> dict[str, str]:
-    """Each volume's target in the sidecar, and its actual name."""
-    targets = [(declared.target, declared.volume) for declared in work.toolchain.caches]
-    return {target: volumes[name] for target, name in (*targets, *work.plan.covers)}
-
-
-def _owner(work: Workplace) -> tuple[int, int]:
-    return work.plan.owner.uid, work.plan.owner.gid
-
-
-def _image(work: Workplace) -> str:
-    return work.toolchain.image.reference
-
-
 def forget_install(work: Workplace, greeted: Greeted) -> None:
     """Drop the stamp before a call that changes what it stands for."""
     from aifo_tasks.install import frozen
 
     assert work.install is not None
     frozen.forget(Inside(greeted), work.install, work.lock)
-
-
-def _make_mount_points(work: Workplace) -> None:
-    made = overlay.make_mount_points(work.plan.project, work.covered, _owner(work))
-    if work.install is not None:
-        store = work.install.store
-        work.install.manager.make_store(work.plan.project, store, _owner(work))
-    if made and not log.is_dry_run():
-        path = session_dir(work.plan.session) / "mount-points.json"
-        known = _mount_points(path)[1]
-        entry = {"project": str(work.plan.project), "made": sorted({*known, *made})}
-        files.write_quietly(path, json.dumps(entry).encode())
-
-
-def _mount_points(path: Path) -> tuple[Path, tuple[str, ...]]:
-    try:
-        entry = json.loads(path.read_bytes())
-        return Path(entry["project"]), tuple(map(str, entry["made"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return Path(), ()
-
-
-def _remove_mount_points(path: Path) -> None:
-    """Take away the empty directories that were made for mounts, once nothing is mounted."""
-    project, made = _mount_points(path)
-    if not made:
-        return
-    overlay.remove_mount_points(project, made)
-    if not log.is_dry_run():
-        path.unlink(missing_ok=True)
 
 
 def _say_waiting(work: Workplace) -> None:

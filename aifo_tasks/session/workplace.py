@@ -50,6 +50,16 @@ class Workplace:
         return self.plan.toolchain
 
     @property
+    def owner(self) -> tuple[int, int]:
+        """The uid and gid that volumes and new directories get."""
+        return self.plan.owner.uid, self.plan.owner.gid
+
+    @property
+    def image(self) -> str:
+        """The reference of the toolchain's image."""
+        return self.toolchain.image.reference
+
+    @property
     def lock(self) -> Path:
         """Held while something is installed in this project."""
         return session_dir(self.plan.session) / f"{self.toolchain.kind}-install.lock"

@@ -103,13 +103,7 @@ def _greeted(engine: Engine, plan: Plan, state: ContainerState) -> Greeted | Non
         return None
     host = _host(details.name)
     try:
-        entry = Record(
-            name=details.name,
-            spec=plan.digest(),
-            socket=host.socket,
-            pid=details.pid,
-            start_time=launcher.start_time(details.pid),
-        )
+        entry = _entry(plan, host, details)
         found = record.greet(entry)
     except UnreachableError as error:
         log.warn(details.name, f"{error.problem}; it is ended and started again")
@@ -169,13 +163,7 @@ def _first_greeting(engine: Engine, plan: Plan, host: Host, state: ContainerStat
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
-            entry = Record(
-                name=state.name,
-                spec=plan.digest(),
-                socket=host.socket,
-                pid=state.pid,
-                start_time=launcher.start_time(state.pid),
-            )
+            entry = _entry(plan, host, state)
             found = record.greet(entry)
         except UnreachableError as error:
             now = engine.container(state.name)
@@ -192,6 +180,17 @@ def _first_greeting(engine: Engine, plan: Plan, host: Host, state: ContainerStat
             path = record.path_of(plan.session, plan.toolchain.kind, plan.digest())
             record.write(path, entry)
             return found
+
+
+def _entry(plan: Plan, host: Host, state: ContainerState) -> Record:
+    """A record from the engine's word; UnreachableError when the process is gone."""
+    return Record(
+        name=state.name,
+        spec=plan.digest(),
+        socket=host.socket,
+        pid=state.pid,
+        start_time=launcher.start_time(state.pid),
+    )
 
 
 def _host(name: str) -> Host:

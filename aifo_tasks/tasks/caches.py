@@ -119,7 +119,7 @@ def export(kind: str, *, file: str) -> None:
     work = project.workplace(kind)
     path = _path(file, f"export_cache:{work.toolchain.short}")
     engine = ready.connect(consent=False)
-    image = work.toolchain.image.reference
+    image = work.image
     cache.export_archive(engine, work.toolchain, work.plan.owner.uid, image, path)
     log.step(f"export_cache {kind}", f"wrote {path}")
 
@@ -131,9 +131,9 @@ def import_(kind: str, *, file: str) -> None:
 
     work = project.workplace(kind)
     path = _path(file, f"import_cache:{work.toolchain.short}")
-    owner = (work.plan.owner.uid, work.plan.owner.gid)
+    owner = work.owner
     engine = ready.connect(consent=False)
-    cache.import_archive(engine, work.toolchain, owner, work.toolchain.image.reference, path)
+    cache.import_archive(engine, work.toolchain, owner, work.image, path)
     log.step(f"import_cache {kind}", f"read {path}")
 
 
