@@ -98,11 +98,26 @@ class Overlay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """A command the toolchain offers; ``cwd`` says where it may be called from."""
+    """A command the toolchain offers; ``cwd`` says where it may be called from.
+
+    ``max_seconds`` None leaves the length of its calls to the toolchain's limits.
+    """
 
     name: str
     development: bool = False
     cwd: Literal["workspace", "any"] = "workspace"
+    max_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What a tool may be called with through the proxy: patterns, an empty list lets all in."""
+
+    tool: str
+    allow_arguments: tuple[str, ...] = ()
+    deny_arguments: tuple[str, ...] = ()
+    allow_cwd: tuple[str, ...] = ()
+    deny_cwd: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +163,7 @@ class Toolchain:
     mounts: tuple[Mount, ...] = ()
     limits: Limits = field(default_factory=Limits)
     network: Network = "bridge"
+    policy: tuple[Rule, ...] = ()
 
     @property
     def short(self) -> str:
@@ -175,12 +191,14 @@ class Config:
 
     ``root`` is the project's directory, ``files`` the extends chain, the project's own first
     (empty when the project has none and the shipped toolchains serve).
+    ``notifications_command`` is what ``/notify`` runs; empty: nothing.
     """
 
     root: Path
     files: tuple[Path, ...]
     registry: Registry
     toolchains: tuple[Toolchain, ...]
+    notifications_command: tuple[str, ...] = ()
 
     def toolchain(self, word: str) -> Toolchain | None:
         """The toolchain whose kind, short name or alias is ``word``."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aifo_tasks.errors import AifoError
 from aifo_tasks.model import (
     BaseSource,
     Bootstrap,
@@ -17,6 +19,7 @@ from aifo_tasks.model import (
     Overlay,
     Package,
     Registry,
+    Rule,
     Tool,
     Toolchain,
 )  # fmt: skip
@@ -33,6 +36,7 @@ def config(data: Data, *, root: Path, files: tuple[Path, ...]) -> Config:
         toolchains=tuple(
             _toolchain(kind, toolchain) for kind, toolchain in data["toolchains"].items()
         ),
+        notifications_command=words(data.get("notifications-command", ())),
     )
 
 
@@ -42,6 +46,16 @@ def size(value: str | int) -> int:
         return value
     exponent = " kmgt".index(value[-1]) if value[-1] in "kmgt" else 0
     return int(value.rstrip("kmgt")) << 10 * exponent
+
+
+def words(command: str | Sequence[str]) -> tuple[str, ...]:
+    """A command's words: a list as it is, text as a shell splits it, or AifoError."""
+    if not isinstance(command, str):
+        return tuple(command)
+    try:
+        return tuple(shlex.split(command))
+    except ValueError as error:
+        raise AifoError("notifications-command", f"is no command: {error}".lower()) from None
 
 
 def _registry(data: Data) -> Registry:
@@ -70,6 +84,7 @@ def _toolchain(kind: str, data: Data) -> Toolchain:
         mounts=tuple(_mount(mount) for mount in data.get("mounts", ())),
         limits=_limits(data.get("limits", {})),
         network=data.get("network", "bridge"),
+        policy=tuple(_rule(rule) for rule in data.get("policy", ())),
     )
 
 
@@ -111,7 +126,19 @@ def _package(data: Data) -> Package:
 def _tool(data: str | Data, *, development: bool = False) -> Tool:
     if isinstance(data, str):
         return Tool(name=data, development=development)
-    return Tool(name=data["name"], development=development, cwd=data.get("cwd", "workspace"))
+    return Tool(
+        name=data["name"],
+        development=development,
+        cwd=data.get("cwd", "workspace"),
+        max_seconds=data.get("max-seconds"),
+    )
+
+
+def _rule(data: Data) -> Rule:
+    patterns = {
+        key.replace("-", "_"): tuple(patterns) for key, patterns in data.items() if key != "tool"
+    }
+    return Rule(tool=data["tool"], **patterns)
 
 
 def _mount(data: Data) -> Mount:

@@ -50,8 +50,8 @@ def reaching(merged: Node, builtin: Node, schema: Mapping[str, Any]) -> list[Spo
     """The values that reach the host and go further than the shipped file does.
 
     The schema marks the keys with ``x-trust``: a list goes further with every item the
-    shipped one lacks, a word when it stands later in its ``enum``. A key that is left out, or
-    taken away, has its default.
+    shipped one lacks, a word when it stands later in its ``enum``, other text when it
+    differs. A key that is left out, or taken away, has its default.
     """
     found: list[Spot] = []
     for pattern, marked in _marked(schema, schema):
@@ -71,7 +71,8 @@ def _is_wider(value: Plain, base: Plain, marked: Mapping[str, Any]) -> bool:
     if "enum" in marked:
         order: list[Plain] = marked["enum"]
         return order.index(value) > order.index(base)
-    assert isinstance(value, list)
+    if not isinstance(value, list):
+        return value != base
     assert isinstance(base, list)
     return any(item not in base for item in value)
 

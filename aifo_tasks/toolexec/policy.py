@@ -1,10 +1,13 @@
-"""Which of a caller's environment variables reach a tool; pure."""
+"""What of a call is let through: environment variables, directories, arguments; pure."""
 
 from __future__ import annotations
 
+import posixpath
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+
+from aifo_tasks.model import WORKSPACE, Rule, Tool
 
 BASE = (
     "TERM", "COLORTERM", "COLUMNS", "LINES", "CI", "NO_COLOR", "FORCE_COLOR", "CLICOLOR",
@@ -39,6 +42,51 @@ def forwarded(
             continue
         found[given] = _without_jobserver(value) if given in {"MAKEFLAGS", "MFLAGS"} else value
     return tuple(sorted(found.items()))
+
+
+def never(names: Iterable[str]) -> str | None:
+    """The first of these names that reaches no tool, whatever a file says."""
+    for name in names:
+        for pattern in NEVER:
+            if fnmatchcase(name, pattern):
+                return name
+    return None
+
+
+def directory(tool: Tool, cwd: str) -> str | None:
+    """The tool's working directory for a caller's ``cwd``; None when it may not be called there.
+
+    ``cwd`` is absolute and has no ``..``.
+    """
+    path = posixpath.normpath(cwd)
+    path = path.removeprefix("/") if path.startswith("//") else path
+    if path == WORKSPACE or path.startswith(f"{WORKSPACE}/"):
+        return path
+    return WORKSPACE if tool.cwd == "any" else None
+
+
+def denial(rules: Iterable[Rule], tool: str, arguments: Sequence[str], cwd: str) -> str | None:
+    """Which rule forbids this call, as ``what: rule``; None when none does."""
+    for rule in rules:
+        if rule.tool != tool:
+            continue
+        where = _forbidden([cwd], rule.allow_cwd, rule.deny_cwd, "cwd")
+        what = _forbidden(arguments, rule.allow_arguments, rule.deny_arguments, "arguments")
+        if where or what:
+            return f"{tool}: {where or what}"
+    return None
+
+
+def _forbidden(
+    values: Iterable[str], allow: Sequence[str], deny: Sequence[str], what: str
+) -> str | None:
+    for value in values:
+        for pattern in deny:
+            if fnmatchcase(value, pattern):
+                return f"{value[:200]}: deny-{what} has '{pattern}'"
+        if allow and not any(fnmatchcase(value, pattern) for pattern in allow):
+            return f"{value[:200]}: allow-{what} has nothing for it"
+    return None
 
 
 def _admits(allowed: Iterable[str], name: str) -> bool:

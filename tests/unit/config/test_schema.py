@@ -131,6 +131,7 @@ TOOLCHAIN = ("$defs", "toolchain")
         (("$defs", "base", "properties", "bootstrap"), model.Bootstrap, set(), set()),
         (("$defs", "package"), model.Package, set(), set()),
         (("$defs", "tool"), model.Tool, set(), {"development"}),
+        (("$defs", "rule"), model.Rule, set(), set()),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )
@@ -166,7 +167,9 @@ def test_the_kinds_of_schema_and_model_are_the_same_words() -> None:
 def test_the_keys_that_reach_the_host_are_marked() -> None:
     marked = {keys for keys, _ in trust._marked(SCHEMA, SCHEMA)}
     assert marked == {
+        ("notifications-command",),
         ("registry", "probe"),
+        ("toolchains", "*", "policy"),
         ("toolchains", "*", "forward"),
         ("toolchains", "*", "mounts"),
         ("toolchains", "*", "network"),

@@ -60,6 +60,25 @@ def test_requests_show_what_an_approval_would_allow(project: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("command", ["[/usr/bin/say, '{args}']", "'/usr/bin/say {args}'"])
+def test_a_command_of_the_host_waits_for_approval(project: Path, command: str) -> None:
+    text = f"extends: builtin\nnotifications-command: {command}\n"
+    (project / "toolchains.yaml").write_text(text + "toolchains: {}\n")
+    assert refusal(project).startswith(
+        "toolchains.yaml:2:24: not approved to reach the host: notifications-command "
+    )
+    trust.approve(requests(project).files)
+    assert load(project).notifications_command == ("/usr/bin/say", "{args}")
+
+
+def test_rules_wait_for_approval(project: Path) -> None:
+    write(project, "policy: [{tool: npm, deny-arguments: [publish]}]")
+    assert "toolchains.node.policy" in refusal(project)
+    trust.approve(requests(project).files)
+    (rule,) = load(project).toolchains[0].policy
+    assert (rule.tool, rule.deny_arguments, rule.allow_cwd) == ("npm", ("publish",), ())
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from aifo_tasks.model import Rule, Tool
 from aifo_tasks.toolexec import policy
 
 
@@ -50,3 +51,62 @@ def test_make_flags_lose_their_job_slots(flags: str, expected: str) -> None:
 def test_the_result_is_sorted() -> None:
     names = [name for name, _value in policy.forwarded({"TZ": "1", "CI": "1"}, (), ())]
     assert names == ["CI", "TZ"]
+
+
+@pytest.mark.parametrize(
+    ("cwd", "inside", "anywhere"),
+    [
+        ("/workspace", "/workspace", "/workspace"),
+        ("/workspace/", "/workspace", "/workspace"),
+        ("//workspace//a/./b/", "/workspace/a/b", "/workspace/a/b"),
+        ("/workspaces", None, "/workspace"),
+        ("/", None, "/workspace"),
+        ("/etc", None, "/workspace"),
+    ],
+)
+def test_where_a_tool_may_be_called(cwd: str, inside: str | None, anywhere: str) -> None:
+    assert policy.directory(Tool(name="npm"), cwd) == inside
+    assert policy.directory(Tool(name="npm", cwd="any"), cwd) == anywhere
+
+
+RULES = (
+    Rule(tool="npm", deny_arguments=("publish", "--registry=*")),
+    Rule(tool="node", allow_arguments=("*.js", "--*"), deny_arguments=("--inspect*",)),
+    Rule(tool="make", allow_cwd=("/workspace/c/*",), deny_cwd=("*/secret",)),
+)
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "cwd", "expected"),
+    [
+        ("npm", ["test"], "/workspace", None),
+        ("npm", ["-s", "publish"], "/workspace", "npm: publish: deny-arguments has 'publish'"),
+        (
+            "npm", ["--registry=x"], "/workspace",
+            "npm: --registry=x: deny-arguments has '--registry=*'",
+        ),
+        ("pnpm", ["publish"], "/workspace", None),
+        ("node", ["a.js", "--x"], "/workspace", None),
+        ("node", ["-e", "x"], "/workspace", "node: -e: allow-arguments has nothing for it"),
+        (
+            "node", ["--inspect=1"], "/workspace",
+            "node: --inspect=1: deny-arguments has '--inspect*'",
+        ),
+        ("make", [], "/workspace/c/a", None),
+        ("make", [], "/workspace", "make: /workspace: allow-cwd has nothing for it"),
+        (
+            "make", [], "/workspace/c/secret",
+            "make: /workspace/c/secret: deny-cwd has '*/secret'",
+        ),
+    ],
+)  # fmt: skip
+def test_a_denial_names_its_rule(
+    tool: str, arguments: list[str], cwd: str, expected: str | None
+) -> None:
+    assert policy.denial(RULES, tool, arguments, cwd) == expected
+
+
+@pytest.mark.parametrize("name", ["LD_PRELOAD", "PATH", "HOME", "BASH_ENV", "NODE_OPTIONS"])
+def test_names_that_reach_no_tool(name: str) -> None:
+    assert policy.never(["CI", name]) == name
+    assert policy.never(["CI", "MY_PATH"]) is None
