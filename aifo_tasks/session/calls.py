@@ -20,9 +20,7 @@ def call(work: Workplace, argv: Sequence[str], *, cwd: str, choices: Choices) ->
     everything is made ready first. Raises AifoError for what the user can mend.
     """
     changing = work.install is not None and work.install.manager.changes_modules(argv)
-    greeted = ready.warm(work, changing=changing)
-    if greeted is None:
-        greeted = ready.prepare(work, choices, changing=changing)
+    greeted = ready.get(work, choices, changing=changing)
     variables = environment(work)
     if greeted is None:
         from aifo_tasks.session.preview import print_call

@@ -22,6 +22,19 @@ if TYPE_CHECKING:
     from aifo_tasks.engine.api import Engine
 
 
+def get(work: Workplace, choices: Choices, *, changing: bool = False) -> Greeted | None:
+    """A sidecar ready for calls: the warm one, else one made ready; None in a dry run."""
+    if not choices.bootstrap:
+        return warm(work, changing=changing) or prepare(work, choices, changing=changing)
+    from aifo_tasks.session import additions
+
+    additions.check(choices.bootstrap)
+    greeted = warm(work, changing=changing) or prepare(work, choices, changing=changing)
+    if greeted is not None:
+        additions.ensure(greeted, choices.bootstrap)
+    return greeted
+
+
 def warm(work: Workplace, *, changing: bool = False) -> Greeted | None:
     """The sidecar that needs nothing but the call, greeted; None for anything else.
 

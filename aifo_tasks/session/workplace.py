@@ -24,7 +24,7 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 class Choices:
     """What a command line decides beyond the files: see the variables of the same names."""
 
-    caches: bool = True
+    bootstrap: tuple[str, ...] = ()
     pull: Literal["auto", "never", "always"] = "auto"
     no_cache: bool = False
     consent: bool = False

@@ -77,7 +77,7 @@ def warm(kind: str, *, pull: str, toolchain_cache: bool, yes: bool) -> None:
     from aifo_tasks.session import warming
 
     work = project.workplace(kind, caches=toolchain_cache)
-    choices = project.choices(pull=pull, toolchain_cache=toolchain_cache, yes=yes)
+    choices = project.choices(pull=pull, yes=yes)
     warming.warm_cache(work, choices)
 
 

@@ -28,7 +28,7 @@ def install(kind: str, *, pull: str, toolchain_cache: bool, yes: bool) -> None:
     from aifo_tasks.session import ready
 
     work = project.workplace(kind, caches=toolchain_cache)
-    choices = project.choices(pull=pull, toolchain_cache=toolchain_cache, yes=yes)
+    choices = project.choices(pull=pull, yes=yes)
     greeted = ready.prepare(work, choices)
     if greeted is not None:
         greeted.connection.close()

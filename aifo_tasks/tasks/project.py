@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,12 +38,12 @@ def workplace(kind: str, *, caches: bool = True) -> Workplace:
     return workplaces.workplace(config(), toolchain, caches=caches)
 
 
-def choices(*, pull: str = "auto", toolchain_cache: bool = True, yes: bool = False) -> Choices:
+def choices(*, pull: str, yes: bool, bootstrap: Sequence[str] = ()) -> Choices:
     """What a task's options say, as the domain takes it."""
     from aifo_tasks.session.workplace import Choices
 
     assert pull in {"auto", "never", "always"}, pull
-    return Choices(caches=toolchain_cache, pull=pull, consent=yes)  # type: ignore[arg-type]
+    return Choices(pull=pull, consent=yes, bootstrap=tuple(bootstrap))  # type: ignore[arg-type]
 
 
 COMMON = ("YES", "DRY_RUN", "VERBOSE")

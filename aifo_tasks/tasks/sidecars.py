@@ -21,7 +21,7 @@ def task_toolchain() -> Iterator[dict[str, Any]]:
             "name": word,
             "doc": f"run a command in the {toolchain.kind} toolchain, made ready as needed",
             "actions": [ToolAction(run, interactive=True, kind=toolchain.kind)],
-            "params": project.params("PULL", "TOOLCHAIN_CACHE"),
+            "params": project.params("PULL", "TOOLCHAIN_CACHE", "BOOTSTRAP"),
             "pos_arg": "command",
             "meta": {"aifo": {"quiet": True}},
         }
@@ -35,7 +35,7 @@ def task_sidecar() -> Iterator[dict[str, Any]]:
             "name": word,
             "doc": f"start the {toolchain.kind} sidecar, ready for calls",
             "actions": [ToolAction(run, kind=toolchain.kind)],
-            "params": project.params("PULL", "TOOLCHAIN_CACHE"),
+            "params": project.params("PULL", "TOOLCHAIN_CACHE", "BOOTSTRAP"),
         }
 
 
@@ -50,17 +50,18 @@ def run(
     pull: str,
     toolchain_cache: bool,
     yes: bool,
+    bootstrap: list[str],
     command: tuple[str, ...] = (),
 ) -> int:
     """Make a toolchain ready and run ``command`` in it; without one say what to type next."""
     from aifo_tasks.session import calls, ready
 
     work = project.workplace(kind, caches=toolchain_cache)
-    choices = project.choices(pull=pull, toolchain_cache=toolchain_cache, yes=yes)
+    choices = project.choices(pull=pull, yes=yes, bootstrap=bootstrap)
     if command:
         cwd = calls.container_cwd(work, Path(doit.get_initial_workdir()))
         return calls.call(work, command, cwd=cwd, choices=choices)
-    greeted = ready.warm(work) or ready.prepare(work, choices)
+    greeted = ready.get(work, choices)
     if greeted is not None:
         greeted.connection.close()
         log.step(

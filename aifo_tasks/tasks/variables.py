@@ -77,6 +77,10 @@ declare(
         name="TOOLCHAIN_CACHE", default=True,
         help="use the cache volumes; --no-toolchain-cache runs without them",
     ),
+    Variable(
+        name="BOOTSTRAP", kind="list", default=(),
+        help="what a sidecar gets besides its image: typescript=global",
+    ),
     Variable(name="REF", kind="str", default="", help="an image reference"),
     Variable(name="FILE", kind="str", default="", help="a file to read or write"),
     Variable(name="DIR", kind="str", default="", help="a directory to read or write"),
