@@ -43,6 +43,12 @@ class ConfigError(AifoError):
         return "\n".join(self.problems)
 
 
+class UnapprovedError(AifoError):
+    """A file asks for something that reaches the host, and the user has not approved it."""
+
+    exit_status = 3
+
+
 class UsageError(AifoError):
     """The command line asks for something that does not exist; doit's status 3."""
 

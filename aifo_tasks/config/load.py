@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aifo_tasks.config import build, snapshot
-from aifo_tasks.errors import AifoError, ConfigError
+from aifo_tasks.errors import ConfigError, UnapprovedError
 from aifo_tasks.model import Config
 from aifo_tasks.value import dataclass
 
@@ -129,6 +129,6 @@ def _refuse_unapproved(chain: Chain, merged: Node, root: Path) -> None:
             f"{shown_keys(spot.keys)} ({spot.node.place})" if index else shown_keys(spot.keys)
             for index, spot in enumerate(refused)
         )
-        raise AifoError(
+        raise UnapprovedError(
             str(refused[0].node.place), f"not approved to reach the host: {keys}", hint="doit trust"
         )

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aifo_tasks import files
 from aifo_tasks.config import load
+from aifo_tasks.errors import UnapprovedError
 from aifo_tasks.model import Config, Toolchain
 from aifo_tasks.tasks import variables
 
@@ -23,8 +25,16 @@ def config() -> Config:
 
 def words() -> Iterator[tuple[str, Toolchain]]:
     """Each toolchain under each of its task names: its short name, and its kind if that
-    differs."""
-    for toolchain in config().toolchains:
+    differs.
+
+    While a file is not approved the shipped toolchains have their names, so that ``trust`` and
+    ``list`` work; whatever runs asks for ``config`` and is refused.
+    """
+    try:
+        toolchains = config().toolchains
+    except UnapprovedError:
+        toolchains = load.load(files.resource("toolchains.yaml").parent).toolchains
+    for toolchain in toolchains:
         for word in dict.fromkeys((toolchain.short, toolchain.kind)):
             yield word, toolchain
 
