@@ -47,7 +47,7 @@ int main(int argc, char **argv)
 		pause();
 }
 """
-USER = 54321
+USER = 54321 if os.getuid() == 0 else os.getuid()
 DIRECTORY = "/run/aifo"
 
 
