@@ -217,6 +217,10 @@ def _hand_over(tasks: Sequence[Any], words: list[str], tail: Tail | None, progra
                     hint=f"{program} {name} -- {word}",
                 )  # fmt: skip
         return
+    targets = {target for task in tasks for target in task.targets}
+    for name in named:
+        if name not in by_name and name not in targets and "*" not in name:
+            raise UsageError(name, "no such task", hint=_near(name, by_name, program))
     if not takers or len(takers) > 1 or takers[-1] != named[-1]:
         raise UsageError(
             "-- " + shlex.join(tail), _why_not(named, takers), hint=_hint(named, by_name, program)
@@ -240,6 +244,13 @@ def _hint(named: Sequence[str], by_name: Mapping[str, Any], program: str) -> str
         name for name, task in by_name.items() if task.pos_arg and name.startswith(group)
     ] or [name for name, task in by_name.items() if task.pos_arg]
     return f"{program} {fitting[0]} -- COMMAND" if fitting else f"{program} list --all"
+
+
+def _near(name: str, by_name: Mapping[str, Any], program: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, by_name, n=1)
+    return f"did you mean {close[0]}?" if close else f"{program} list --all"
 
 
 def _named(by_name: Mapping[str, Any], words: list[str]) -> Iterator[str]:

@@ -46,6 +46,7 @@ def test_a_call_that_succeeds_writes_nothing_of_ours(project: Project, command: 
     [
         (["plain", "--", "x"], "-- x: plain takes no command"),
         (["tool", "--", "x"], "-- x: tool takes no command"),
+        (["plian", "--", "x"], "plian: no such task\nhint: did you mean plain?"),
         (["tool:*", "--", "x"], "-- x: tool:* takes no command"),
         (["tool:node", "tool:other", "--", "x"], "tool:node and tool:other cannot both take it"),
         (["tool:node", "plain", "--", "x"], "tool:node takes it and must be the last task"),
