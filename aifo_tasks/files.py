@@ -111,6 +111,11 @@ def config_dir() -> Path:
     return _home_dir("XDG_CONFIG_HOME", ".config")
 
 
+def state_dir() -> Path:
+    """``$XDG_STATE_HOME/aifo``, made when missing: what must outlive a restart."""
+    return _home_dir("XDG_STATE_HOME", ".local/state")
+
+
 def _home_dir(variable: str, default: str) -> Path:
     value = os.environ.get(variable, "")
     base = Path(value) if value.startswith("/") else Path.home() / default

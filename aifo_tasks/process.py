@@ -101,6 +101,42 @@ def change(argv: Sequence[str], **options: object) -> Completed | None:
     return run(argv, **options)  # type: ignore[arg-type]  # the same keywords as run
 
 
+def run_apart(
+    argv: Sequence[str], *, environment: Mapping[str, str], timeout: float, grace: float = 2.0
+) -> int:
+    """Run a child that gets nothing of ours but ``environment``; returns its exit status.
+
+    Its streams are empty. After ``timeout`` seconds its group gets TERM, ``grace`` seconds
+    later KILL, and TimeoutError is raised. AifoError when it cannot be started.
+    """
+    try:
+        child = subprocess.Popen(  # noqa: S603  # argv is a sequence of our own making
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=dict(environment),
+            cwd="/",
+            start_new_session=True,
+        )
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise AifoError(argv[0], f"cannot be started: {reason}") from None
+    _running.add(child)
+    try:
+        return shell_status(child.wait(timeout))
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(grace)
+        raise TimeoutError(argv[0]) from None
+    finally:
+        _running.discard(child)
+        _kill(child)
+        child.wait()
+
+
 def spawn_daemon(argv: Sequence[str], *, output: Path) -> int:
     """Start a process that outlives this one, in a session of its own; returns its pid.
 

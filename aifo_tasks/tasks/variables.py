@@ -81,6 +81,14 @@ declare(
         name="BOOTSTRAP", kind="list", default=(),
         help="what a sidecar gets besides its image: typescript=global",
     ),
+    Variable(
+        name="TOOLCHAINS", kind="list", default=(),
+        help="kinds, separated by commas; without it those that the project uses",
+    ),
+    Variable(
+        name="TRANSPORT", kind="choice", default="unix", choices=("unix", "tcp"),
+        help="how calls reach the proxy",
+    ),
     Variable(name="REF", kind="str", default="", help="an image reference"),
     Variable(name="FILE", kind="str", default="", help="a file to read or write"),
     Variable(name="DIR", kind="str", default="", help="a directory to read or write"),

@@ -28,10 +28,15 @@ PATIENCE = 5.0
 
 
 class UnreachableError(AifoError):
-    """Nobody we know listens there; ``reason`` is absent, or impostor when somebody else does."""
+    """Nobody we know listens there; ``reason`` is absent, impostor when somebody else does,
+    busy when too many wait to be let in."""
 
     def __init__(
-        self, subject: str, problem: str, *, reason: Literal["absent", "impostor"] = "absent"
+        self,
+        subject: str,
+        problem: str,
+        *,
+        reason: Literal["absent", "impostor", "busy"] = "absent",
     ) -> None:
         super().__init__(subject, problem)
         self.reason = reason
@@ -79,10 +84,11 @@ def start_time(pid: int) -> int:
     return int(text[text.rindex(b")") + 2 :].split()[19])  # the name may hold anything
 
 
-def connect(peer: Peer) -> socket.socket:
+def connect(peer: Peer, *, blocking: bool = True) -> socket.socket:
     """A connection to exactly this init; UnreachableError otherwise, nothing being sent.
 
     Tools can replace files beside the socket, so neither a link nor a stranger is trusted.
+    Without ``blocking`` nothing on the connection waits, making it included.
     """
     name = str(peer.socket)
     try:
@@ -93,11 +99,14 @@ def connect(peer: Peer) -> socket.socket:
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
             raise UnreachableError(name, "is not a socket", reason="impostor")
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.setblocking(blocking)
         try:
             connection.connect(f"/proc/self/fd/{descriptor}")
             _verify(connection, peer)
         except BaseException as error:
             connection.close()
+            if isinstance(error, BlockingIOError):
+                raise UnreachableError(name, "has no room for a call", reason="busy") from None
             if isinstance(error, OSError):
                 problem = os.strerror(error.errno or 0).lower()
                 raise UnreachableError(name, problem) from None

@@ -65,27 +65,29 @@ def directory(tool: Tool, cwd: str) -> str | None:
     return WORKSPACE if tool.cwd == "any" else None
 
 
-def denial(rules: Iterable[Rule], tool: str, arguments: Sequence[str], cwd: str) -> str | None:
-    """Which rule forbids this call, as ``what: rule``; None when none does."""
+def denial(
+    rules: Iterable[Rule], tool: str, arguments: Sequence[str], cwd: str
+) -> tuple[str, str] | None:
+    """What is forbidden about this call, and by which rule; None when nothing is."""
     for rule in rules:
         if rule.tool != tool:
             continue
         where = _forbidden([cwd], rule.allow_cwd, rule.deny_cwd, "cwd")
         what = _forbidden(arguments, rule.allow_arguments, rule.deny_arguments, "arguments")
-        if where or what:
-            return f"{tool}: {where or what}"
+        if found := where or what:
+            return f"{tool}: {found[0][:200]}", found[1]
     return None
 
 
 def _forbidden(
     values: Iterable[str], allow: Sequence[str], deny: Sequence[str], what: str
-) -> str | None:
+) -> tuple[str, str] | None:
     for value in values:
         for pattern in deny:
             if fnmatchcase(value, pattern):
-                return f"{value[:200]}: deny-{what} has '{pattern}'"
+                return value, f"deny-{what} has '{pattern}'"
         if allow and not any(fnmatchcase(value, pattern) for pattern in allow):
-            return f"{value[:200]}: allow-{what} has nothing for it"
+            return value, f"allow-{what} has nothing for it"
     return None
 
 

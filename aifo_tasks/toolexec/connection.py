@@ -1,0 +1,150 @@
+"""A client's connection: bytes and descriptors in, bytes out before a deadline, a gentle end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import sys
+from collections.abc import Sequence
+
+from aifo_tasks.errors import AifoError
+from aifo_tasks.toolexec import answers, passed
+from aifo_tasks.toolexec.waiting import readable, writable
+
+BLOCK = 64 * 1024
+_MOST_DESCRIPTORS = 253
+"""The kernel passes no more at once."""
+
+_LINGER_SECONDS = 1.0
+_LINGER_BYTES = 8 * 1024 * 1024
+_UNSENT = 0x5411 if sys.platform == "linux" else 0x40047473  # TIOCOUTQ
+
+
+class GoneError(AifoError):
+    """The client ended the connection."""
+
+    def __init__(self, problem: str = "is gone") -> None:
+        super().__init__("client", problem)
+
+
+class StalledError(GoneError):
+    """The client took nothing for longer than it may."""
+
+    def __init__(self) -> None:
+        super().__init__("takes no output")
+
+
+class Connection:
+    """One client; ``deadline`` is how many seconds it may take nothing of what waits for it.
+
+    ``descriptors`` are those that came with the first byte; whoever takes them empties it.
+    """
+
+    def __init__(self, client: socket.socket, *, deadline: float) -> None:
+        client.settimeout(0)
+        self._socket = client
+        self._deadline = deadline
+        self._is_unix = client.family == socket.AF_UNIX
+        self._fresh = True
+        self._turn = asyncio.Lock()
+        self.descriptors: list[int] = []
+
+    async def receive(self) -> bytes:
+        """What has come, at least a byte; nothing at the connection's end.
+
+        Raises RefusalError for descriptors that are too many to pass or come late.
+        """
+        while True:
+            try:
+                data = self._read()
+            except BlockingIOError:
+                await readable(self._socket.fileno())
+                continue
+            except OSError:
+                return b""
+            if len(data) == BLOCK:
+                await asyncio.sleep(0)  # others have their turn
+            return data
+
+    async def send(self, data: bytes, descriptors: Sequence[int] = ()) -> None:
+        """Send all of it, ``descriptors`` with its first byte.
+
+        Raises StalledError when nothing is taken before the deadline, GoneError.
+        """
+        async with self._turn:
+            left = memoryview(data)
+            while left:
+                try:
+                    if descriptors:
+                        sent = socket.send_fds(self._socket, [left], list(descriptors))
+                    else:
+                        sent = self._socket.send(left)
+                except BlockingIOError:
+                    await self._taken()
+                    continue
+                except OSError:
+                    raise GoneError from None
+                descriptors = ()
+                left = left[sent:]
+
+    async def close(self) -> None:
+        """End it so that the client reads our last words although it is still sending."""
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+            async with asyncio.timeout(_LINGER_SECONDS):
+                await self._discard()
+        except (OSError, TimeoutError, answers.RefusalError):
+            pass
+        finally:
+            self.drop()
+
+    def drop(self) -> None:
+        """End it at once."""
+        self._socket.close()
+        passed.dispose(self.descriptors)
+        self.descriptors = []
+
+    async def _discard(self) -> None:
+        left = _LINGER_BYTES
+        while left > 0 and (data := await self.receive()):
+            left -= len(data)
+
+    def _read(self) -> bytes:
+        if not self._is_unix:
+            return self._socket.recv(BLOCK)
+        # the first byte by itself: what comes with it must not be what comes with a later one
+        data, descriptors, flags, _ = socket.recv_fds(
+            self._socket, 1 if self._fresh else BLOCK, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+        )
+        fresh, self._fresh = self._fresh, False
+        if flags & socket.MSG_CTRUNC or (descriptors and not fresh):
+            passed.dispose(descriptors)
+            raise answers.bad("descriptors: exactly three come with the first byte")
+        self.descriptors += descriptors
+        return data
+
+    async def _taken(self) -> None:
+        """Until there is room again. A reader so slow that none shows for long is not stalled
+        as long as it takes something."""
+        loop = asyncio.get_running_loop()
+        unsent, since = self._unsent(), loop.time()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(1.0, self._deadline / 4)):
+                    await writable(self._socket.fileno())
+                    return
+            if (now := self._unsent()) < unsent:
+                unsent, since = now, loop.time()
+            elif loop.time() - since >= self._deadline:
+                raise StalledError
+
+    def _unsent(self) -> int:
+        import fcntl
+
+        try:
+            answer = fcntl.ioctl(self._socket.fileno(), _UNSENT, struct.pack("i", 0))
+        except OSError:
+            return 0
+        return int(struct.unpack("i", answer)[0])

@@ -1,0 +1,192 @@
+"""Version 3: frames both ways, the client's own descriptors where it brings them."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Awaitable, Callable
+from typing import Self
+
+from aifo_tasks.toolexec import answers, passed
+from aifo_tasks.toolexec.connection import GoneError
+from aifo_tasks.toolexec.exchange import Exchange, Outcome, running
+from aifo_tasks.toolexec.frames import MAX_PAYLOAD, Decoder, Exit, Frame, FrameError, Type
+from aifo_tasks.toolexec.pumps import Credit, Input, Output
+from aifo_tasks.toolexec.upstream import Tool
+
+_CREDIT = struct.Struct(">BI")
+_WINDOW = struct.Struct(">HH")
+_STREAMS = 3
+_OUTPUTS = {1: Type.STDOUT, 2: Type.STDERR}
+_LAST_WORDS = 0.1
+"""Seconds to wait for a terminal's last output, when somebody keeps it open."""
+
+
+async def duplex(exchange: Exchange) -> Outcome:
+    """Version 3: descriptors that came with the request are the tool's, else all is relayed."""
+    if exchange.connection.descriptors:
+        return await _passed(exchange)
+    return await _relayed(exchange)
+
+
+async def _passed(exchange: Exchange) -> Outcome:
+    """Only signals and the exit status cross the proxy, and a terminal's master once.
+
+    A client that has terminals brings something in their places; nobody gets that.
+    """
+    given, exchange.connection.descriptors = exchange.connection.descriptors, []
+    try:
+        if len(given) != _STREAMS:
+            raise answers.bad(f"descriptors: exactly three, found {len(given)}")
+        terminal = exchange.order.terminal
+        mask = terminal.streams if terminal else 0
+        wanted = [(n, given[n]) for n in range(_STREAMS) if not mask >> n & 1]
+        await exchange.listener.first(passed.check(wanted))
+        tool = await exchange.start([descriptor for _, descriptor in wanted])
+    finally:
+        passed.dispose(given)
+    async with running(tool):
+        conversation = _Conversation(exchange, tool)
+        masters = [tool.master] if tool.master >= 0 else []
+        await exchange.connection.send(answers.switching(exchange.call.id), masters)
+        if masters:
+            os.close(tool.master)
+            tool.master = -1
+        exchange.listener.attach(conversation.take)
+        outcome = await exchange.follow(tool, [])
+        await conversation.finish(outcome)
+        return outcome
+
+
+async def _relayed(exchange: Exchange) -> Outcome:
+    """Every stream is relayed in frames, through pipes or a terminal of the sidecar's."""
+    terminal = exchange.order.terminal
+    mask = terminal.streams if terminal else 0
+    with _Pipes(mask) as pipes:
+        tool = await exchange.start(pipes.theirs)
+        pipes.close_theirs()
+        async with running(tool):
+            conversation = _Conversation(exchange, tool)
+            outputs = [
+                conversation.write(n, source) for n, source in pipes.ours.items() if n in _OUTPUTS
+            ]
+            if 0 in pipes.ours:
+                conversation.read(pipes.ours[0], lambda: pipes.close_one(0))
+            if tool.master >= 0:
+                if mask & 1:
+                    conversation.read(tool.master, _leave)
+                stream = 2 if mask & 6 == 4 else 1
+                outputs.append(conversation.write(stream, tool.master, patience=_LAST_WORDS))
+            await exchange.connection.send(answers.switching(exchange.call.id))
+            exchange.listener.attach(conversation.take)
+            inputs = [conversation.input] if conversation.input else []
+            outcome = await exchange.follow(tool, outputs, inputs)
+            await conversation.finish(outcome)
+            return outcome
+
+
+def _leave() -> None:
+    """A terminal's master is not ours to close."""
+
+
+class _Pipes:
+    """A pipe for each stream that is no terminal: the tool's ends, in order, and ours."""
+
+    def __init__(self, mask: int) -> None:
+        self.theirs: list[int] = []
+        self.ours: dict[int, int] = {}
+        for n in range(_STREAMS):
+            if not mask >> n & 1:
+                read, write = os.pipe2(os.O_CLOEXEC)
+                self.theirs.append(write if n > 0 else read)
+                self.ours[n] = read if n > 0 else write
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close_theirs()
+        for n in tuple(self.ours):
+            self.close_one(n)
+
+    def close_theirs(self) -> None:
+        """The tool has them now."""
+        while self.theirs:
+            os.close(self.theirs.pop())
+
+    def close_one(self, n: int) -> None:
+        """Close our end of a stream, once."""
+        if n in self.ours:
+            os.close(self.ours.pop(n))
+
+
+class _Conversation:
+    """The frames of one call, ours and the client's."""
+
+    def __init__(self, exchange: Exchange, tool: Tool) -> None:
+        self._exchange = exchange
+        self._tool = tool
+        self._decoder = Decoder()
+        self._credits = {n: Credit(exchange.limits.write) for n in _OUTPUTS}
+        self.input: Input | None = None
+
+    def read(self, target: int, close: Callable[[], None]) -> None:
+        """Carry the client's input to the tool."""
+        self.input = Input(target, self._grant, close)
+
+    def write(self, n: int, source: int, *, patience: float = 0) -> Output:
+        """What carries an output to the client."""
+        return Output(source, self._sink(n), patience=patience)
+
+    def take(self, data: bytes) -> None:
+        """Obey what the client says; raises GoneError for what it cannot say."""
+        try:
+            for frame in self._decoder.feed(data):
+                self._obey(frame)
+        except (FrameError, struct.error) as error:
+            raise GoneError(f"speaks no frames: {error}") from None
+
+    async def finish(self, outcome: Outcome) -> None:
+        """Say how the call ended, if that is known."""
+        if outcome.timed_out:
+            end = Exit(signalled=False, value=answers.TIMED_OUT)
+        elif outcome.end is not None:
+            end = outcome.end
+        else:
+            text = f"{self._exchange.order.sidecar.name}: lost\n"
+            await self._send(Type.NOTICE, text.encode())
+            return
+        await self._send(Type.EXIT, end.encode())
+
+    def _obey(self, frame: Frame) -> None:
+        if frame.type is Type.STDIN and self.input is not None:
+            if not self.input.feed(frame.payload):
+                raise FrameError("more input than there is credit for")
+        elif frame.type is Type.STDIN_CLOSED and self.input is not None:
+            self.input.close()
+        elif frame.type is Type.SIGNAL and len(frame.payload) == 1:
+            self._tool.signal(frame.payload[0])
+        elif frame.type is Type.WINDOW:
+            self._tool.resize(*_WINDOW.unpack(frame.payload))
+        elif frame.type is Type.CREDIT:
+            stream, count = _CREDIT.unpack(frame.payload)
+            if stream not in self._credits:
+                raise FrameError(f"{stream} is no output")
+            self._credits[stream].add(count)
+        else:
+            raise FrameError(f"a client sends no {frame.type.name} here")
+
+    def _sink(self, n: int) -> Callable[[bytes], Awaitable[None]]:
+        async def send(data: bytes) -> None:
+            while data:
+                size = await self._credits[n].take(min(len(data), MAX_PAYLOAD))
+                await self._send(_OUTPUTS[n], data[:size])
+                data = data[size:]
+
+        return send
+
+    async def _grant(self, count: int) -> None:
+        await self._send(Type.CREDIT, _CREDIT.pack(0, count))
+
+    async def _send(self, kind: Type, payload: bytes) -> None:
+        await self._exchange.connection.send(Frame(type=kind, payload=payload).encode())
