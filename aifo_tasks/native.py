@@ -1,4 +1,4 @@
-"""The native init: found in the wheel, or compiled once and kept by content."""
+"""The native init and shim: found in the wheel, or compiled once and kept by content."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import Literal
@@ -17,18 +17,48 @@ from aifo_tasks.errors import AifoError
 from aifo_tasks.value import dataclass
 
 Architecture = Literal["amd64", "arm64"]
+System = Literal["linux", "macos"]
 
-_SOURCES = (
-    "init.c", "serve.c", "monitor.c", "tool.c", "tree.c", "frame.c", "io.c", "die.c",
+_FLAGS = (
+    "-std=c11", "-Os", "-s", "-fno-sanitize=all", "-ffunction-sections", "-fdata-sections",
 )  # fmt: skip
-_FLAGS = ("-std=c11", "-D_GNU_SOURCE", "-Os", "-static", "-s", "-fno-sanitize=all")
-_TARGETS: Mapping[Architecture, str] = {
-    "amd64": "x86_64-linux-musl",
-    "arm64": "aarch64-linux-musl",
+_SYSTEM_FLAGS: Mapping[System, tuple[str, ...]] = {
+    "linux": ("-D_GNU_SOURCE", "-static", "-Wl,--gc-sections"),
+    "macos": ("-Wl,-dead_strip",),
+}
+_TARGETS: Mapping[tuple[System, Architecture], str] = {
+    ("linux", "amd64"): "x86_64-linux-musl",
+    ("linux", "arm64"): "aarch64-linux-musl",
+    ("macos", "amd64"): "x86_64-macos",
+    ("macos", "arm64"): "aarch64-macos",
 }
 _MACHINES: Mapping[str, Architecture] = {
     "x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64",
 }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """One of our native programs: its name and its C files in the shim directory."""
+
+    name: str
+    sources: tuple[str, ...]
+
+
+INIT = Program(
+    name="aifo-init",
+    sources=(
+        "init.c", "serve.c", "monitor.c", "tool.c", "tree.c", "frame.c", "io.c", "die.c",
+    ),
+)  # fmt: skip
+SHIM = Program(
+    name="aifo-shim",
+    sources=(
+        "shim.c", "proxy.c", "request.c", "link.c", "answer.c", "streams.c", "flow.c",
+        "relay.c", "signals.c", "screen.c", "local.c", "assign.c", "http.c", "frame.c", "io.c",
+        "die.c",
+    ),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,19 +86,54 @@ def init_binary(architecture: Architecture | None = None) -> Path:
     In a dry run the commands are printed and the path is where the file would be. Raises
     AifoError when there is no compiler for it, ProcessError when compiling fails.
     """
-    wanted = architecture or host_architecture()
-    prebuilt = files.resource("shim") / "bin" / wanted / "aifo-init"
-    if prebuilt.is_file():
-        return prebuilt
-    compiler = zig(wanted)
-    if compiler is None and wanted == host_architecture():
-        compiler = system_compiler()
-    if compiler is None:
+    return _binary(INIT, "linux", architecture or host_architecture())
+
+
+def shim_binary(architecture: Architecture | None = None, *, system: System | None = None) -> Path:
+    """The shim for a system and architecture, this machine's unless given; as init_binary.
+
+    Static on Linux; on macOS it reaches its proxy over TCP.
+    """
+    return _binary(SHIM, system or host_system(), architecture or host_architecture())
+
+
+def shim_links(directory: Path, tools: Iterable[str]) -> None:
+    """Lay out this machine's shim in a directory, and a link to it for each tool.
+
+    Links of tools that are no longer named go. Raises AifoError for a file of a tool's name
+    that is no link of ours; then nothing is changed.
+    """
+    binary = shim_binary()
+    wanted = sorted(set(tools) - {SHIM.name})
+    foreign = [name for name in wanted if not _is_replaceable(directory / name)]
+    if foreign:
         raise AifoError(
-            "aifo-init", f"there is no C compiler for {wanted} here",
-            hint=f"{shlex.quote(sys.executable)} -m pip install ziglang",
+            str(directory / foreign[0]), "is there already and is not a link to the shim",
+            hint="doit shims DIR=<a directory of its own>",
         )  # fmt: skip
-    return build(compiler, wanted)
+    files.make_directory(directory, mode=0o755)
+    target = directory / SHIM.name
+    if not _has_content_of(target, binary) and log.command(
+        f"install -m 755 {shlex.quote(str(binary))} {shlex.quote(str(target))}"
+    ):
+        files.write_atomically(target, binary.read_bytes(), mode=0o755)
+    for name in wanted:
+        link = directory / name
+        if not link.is_symlink() and log.command(f"ln -s {SHIM.name} {shlex.quote(str(link))}"):
+            link.symlink_to(SHIM.name)
+    for link in sorted(directory.iterdir()) if directory.is_dir() else []:
+        is_left = link.is_symlink() and os.readlink(link) == SHIM.name and link.name not in wanted
+        if is_left and log.command(f"rm -f {shlex.quote(str(link))}"):
+            link.unlink(missing_ok=True)
+
+
+def host_system() -> System:
+    """This machine's; AifoError for one that the programs are not made for."""
+    systems: Mapping[str, System] = {"Linux": "linux", "Darwin": "macos"}
+    name = os.uname().sysname
+    if name not in systems:
+        raise AifoError(SHIM.name, f"cannot be built for {name}")
+    return systems[name]
 
 
 def host_architecture() -> Architecture:
@@ -84,7 +149,7 @@ def architecture_of(machine: str) -> Architecture:
         raise AifoError("aifo-init", f"cannot be built for {machine}") from None
 
 
-def zig(architecture: Architecture) -> Compiler | None:
+def zig(architecture: Architecture, system: System = "linux") -> Compiler | None:
     """The ziglang package's compiler, which needs nothing else for any architecture."""
     found = importlib.util.find_spec("ziglang")
     if found is None or found.origin is None:
@@ -96,7 +161,7 @@ def zig(architecture: Architecture) -> Compiler | None:
     variables = ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR")
     return Compiler(
         name="ziglang",
-        argv=(sys.executable, "-m", "ziglang", "cc", "-target", _TARGETS[architecture]),
+        argv=(sys.executable, "-m", "ziglang", "cc", "-target", _TARGETS[system, architecture]),
         program=program,
         environment={name: cache for name in variables if name not in os.environ},
     )
@@ -112,41 +177,74 @@ def system_compiler() -> Compiler | None:
     return None
 
 
-def build(compiler: Compiler, architecture: Architecture) -> Path:
-    """Compile init with this compiler unless the result is there; returns its path."""
+def build(
+    compiler: Compiler,
+    architecture: Architecture,
+    program: Program = INIT,
+    system: System = "linux",
+) -> Path:
+    """Compile a program with this compiler unless the result is there; returns its path."""
     shim = files.resource("shim")
-    content = [path.read_bytes() for path in (*_paths(shim), *sorted(shim.glob("*.h")))]
-    settings = "\0".join([*compiler.argv, *_FLAGS, architecture, compiler.identity])
+    content = [path.read_bytes() for path in (*_paths(program), *sorted(shim.glob("*.h")))]
+    flags = (*_FLAGS, *_SYSTEM_FLAGS[system])
+    settings = "\0".join([program.name, *compiler.argv, *flags, architecture, compiler.identity])
     directory = files.cache_dir() / "native" / files.digest(settings, *content)
-    target = directory / "aifo-init"
+    target = directory / program.name
     if target.is_file():
         return target
     files.make_directory(directory)
-    if log.command(_shell_text(compiler, target)):
+    argv = [*compiler.argv, *flags, "-o"]
+    sources = [str(path) for path in _paths(program)]
+    if log.command(_shell_text(compiler, [*argv, str(target), *sources])):
         waiting = "waiting for another process that compiles it"
-        with files.locked(directory / "lock", on_wait=lambda: log.step("aifo-init", waiting)):
+        with files.locked(directory / "lock", on_wait=lambda: log.step(program.name, waiting)):
             if not target.is_file():
-                _compile(compiler, architecture, target)
+                _say(compiler, architecture, program.name)
+                unfinished = target.with_suffix(".new")
+                process.run([*argv, str(unfinished), *sources], environment=compiler.environment)
+                os.replace(unfinished, target)
     return target
 
 
-def _compile(compiler: Compiler, architecture: Architecture, target: Path) -> None:
+def _binary(program: Program, system: System, architecture: Architecture) -> Path:
+    folder = architecture if system == "linux" else f"{system}-{architecture}"
+    prebuilt = files.resource("shim") / "bin" / folder / program.name
+    if prebuilt.is_file():
+        return prebuilt
+    compiler = zig(architecture, system)
+    if compiler is None and (system, architecture) == (host_system(), host_architecture()):
+        compiler = system_compiler()
+    if compiler is None:
+        raise AifoError(
+            program.name, f"there is no C compiler for {system} on {architecture} here",
+            hint=f"{shlex.quote(sys.executable)} -m pip install ziglang",
+        )  # fmt: skip
+    return build(compiler, architecture, program, system)
+
+
+def _say(compiler: Compiler, architecture: Architecture, name: str) -> None:
     once = "once; a C library comes first" if compiler.name == "ziglang" else "once"
-    log.step("aifo-init", f"compiling for {architecture} with {compiler.name} ({once})")
-    unfinished = target.with_suffix(".new")
-    process.run(_argv(compiler, unfinished), environment=compiler.environment)
-    os.replace(unfinished, target)
+    log.step(name, f"compiling for {architecture} with {compiler.name} ({once})")
 
 
-def _argv(compiler: Compiler, target: Path) -> list[str]:
-    sources = [str(path) for path in _paths(files.resource("shim"))]
-    return [*compiler.argv, *_FLAGS, "-o", str(target), *sources]
+def _is_replaceable(path: Path) -> bool:
+    """True for nothing, and for a link to the shim beside it."""
+    if path.is_symlink():
+        return os.readlink(path) == SHIM.name
+    return not path.exists()
 
 
-def _paths(shim: Path) -> list[Path]:
-    return [shim / name for name in _SOURCES]
+def _has_content_of(path: Path, source: Path) -> bool:
+    try:
+        return path.read_bytes() == source.read_bytes()
+    except OSError:
+        return False
 
 
-def _shell_text(compiler: Compiler, target: Path) -> str:
+def _paths(program: Program) -> list[Path]:
+    return [files.resource("shim") / name for name in program.sources]
+
+
+def _shell_text(compiler: Compiler, argv: list[str]) -> str:
     assignments = [f"{name}={shlex.quote(value)}" for name, value in compiler.environment.items()]
-    return " ".join([*assignments, shlex.join(_argv(compiler, target))])
+    return " ".join([*assignments, shlex.join(argv)])

@@ -9,6 +9,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef MSG_CMSG_CLOEXEC
+#define MSG_CMSG_CLOEXEC 0 /* macOS, where no descriptors are passed */
+#endif
+
 int64_t now(void)
 {
 	struct timespec time;

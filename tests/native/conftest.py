@@ -1,4 +1,4 @@
-"""The two builds of init that every test here runs against."""
+"""The two builds of init and shim that every test here runs against."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import pytest
 
 from aifo_tasks import native
 from tests.native import compiling
+from tests.native.proxying import Proxy
 from tests.native.running import Init
+from tests.native.shims import Shims
 
 
 @pytest.fixture(scope="session", params=["plain", "sanitized"])
@@ -48,3 +50,40 @@ def start(binary: Path, short_path: Path) -> Iterator[Callable[..., Init]]:
 def init(start: Callable[..., Init]) -> Init:
     """An init with default options."""
     return start()
+
+
+@pytest.fixture(scope="session", params=["plain", "sanitized"])
+def shim_binary(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shim as users get it, and with every check a compiler can put in."""
+    if request.param == "plain":
+        return native.shim_binary()
+    directory = tmp_path_factory.mktemp("sanitized-shim")
+    return compiling.build_sanitized(native.SHIM.sources, directory / "aifo-shim")
+
+
+@pytest.fixture(params=["descriptors", "frames", "tcp"])
+def proxy(request: pytest.FixtureRequest, short_path: Path) -> Iterator[Proxy]:
+    """A proxy that gets the caller's own streams, one that gets frames, one on a port."""
+    on_socket = request.param != "tcp"
+    with Proxy(
+        short_path / "proxy.sock" if on_socket else None, descriptors=request.param == "descriptors"
+    ) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def shims(shim_binary: Path, proxy: Proxy, short_path: Path) -> Iterator[Shims]:
+    """Shims that reach this proxy."""
+    (short_path / "bin").mkdir()
+    made = Shims(shim_binary, short_path / "bin", proxy)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def alone(shim_binary: Path, short_path: Path) -> Iterator[Shims]:
+    """Shims that nobody told of a proxy."""
+    (short_path / "bin").mkdir()
+    made = Shims(shim_binary, short_path / "bin", None)
+    yield made
+    made.close()

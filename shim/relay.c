@@ -1,0 +1,405 @@
+#include "relay.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "die.h"
+#include "flow.h"
+#include "shim.h"
+#include "signals.h"
+
+enum {
+	CREDIT_STEP = 64 * 1024,
+	BACKGROUND_PAUSE = 250, /* after which a job in the background looks at its terminal */
+	LAST_WORDS = 100,       /* of silence, from a terminal that somebody keeps open */
+	LAST_MOVES = 1024,
+	KILL_PATIENCE = 10 * 1000,
+};
+
+/* Our input; what comes from pipes or a pseudo-terminal; what comes in frames. */
+enum { INPUT, OUTPUT, ERROR, FRAMED_OUTPUT, FRAMED_ERROR, FLOWS };
+
+struct running {
+	struct link *link;
+	const struct streams *streams;
+	const char *tool;
+	int signals;
+	int master;      /* of the tool's terminal; -1 when we have none */
+	uint32_t credit; /* for stdin in frames */
+	uint32_t owed[STREAMS];
+	struct window window;
+	int64_t patience; /* when we stop waiting for the proxy */
+	bool over;
+	int status;
+	struct flow flows[FLOWS];
+};
+
+static char buffers[FLOWS][FLOW_ROOM];
+
+static noreturn void lost(const struct running *run, const char *why)
+{
+	die(LOST, SELF, "%s: %s", run->tool, why);
+}
+
+/* That the connection has ended shows when it is read. */
+static void tell(const struct running *run, uint8_t type, const void *payload, uint32_t length)
+{
+	(void)send_frame(run->link->fd, type, payload, length, -1);
+}
+
+static void tell_signal(const struct running *run, int number)
+{
+	unsigned char payload = (unsigned char)number;
+
+	tell(run, FRAME_SIGNAL, &payload, sizeof payload);
+}
+
+static void tell_window(struct running *run)
+{
+	struct window size = screen_window(0);
+	unsigned char payload[4];
+
+	if (size.rows == run->window.rows && size.columns == run->window.columns)
+		return;
+	run->window = size;
+	store32(payload, (uint32_t)size.rows << 16 | size.columns);
+	tell(run, FRAME_WINDOW, payload, sizeof payload);
+}
+
+static void tell_credit(struct running *run, int stream, size_t written)
+{
+	unsigned char payload[5] = {(unsigned char)stream};
+
+	run->owed[stream] += (uint32_t)written;
+	if (run->owed[stream] < CREDIT_STEP)
+		return;
+	store32(payload + 1, run->owed[stream]);
+	tell(run, FRAME_CREDIT, payload, sizeof payload);
+	run->owed[stream] = 0;
+}
+
+/* As the tool itself would have ended, had it written there. */
+static noreturn void end_by_broken_pipe(void)
+{
+	screen_restore();
+	signal(SIGPIPE, SIG_DFL);
+	raise(SIGPIPE);
+	exit(SIGNALLED + SIGPIPE);
+}
+
+/* A stream of ours cannot be written: the tool must not go on as if it could. */
+static noreturn void unwritable(const struct running *run)
+{
+	if (errno == EPIPE)
+		end_by_broken_pipe();
+	die(LOST, SELF, "%s: cannot write its output: %s", run->tool, strerror(errno));
+}
+
+static void write_framed(struct running *run, int n)
+{
+	struct flow *flow = &run->flows[n];
+	long written = flow_drain(flow);
+
+	if (written < 0)
+		unwritable(run);
+	tell_credit(run, flow->target, (size_t)written);
+}
+
+/* A terminal or the tool's pipe has gone: so has the other end. */
+static void write_plain(struct flow *flow)
+{
+	if (flow_drain(flow) >= 0)
+		return;
+	flow->have = 0;
+	flow_end(flow);
+}
+
+/* Keys are for the shell as long as it is in front, and for whoever reads single keys from
+ * the terminal, as a pager behind us in a pipeline does. */
+static bool is_held_back(const struct running *run)
+{
+	if (run->flows[INPUT].ended || !run->streams->terminal[0])
+		return false;
+	return !screen_in_front(0) || (!run->streams->screen && screen_is_taken(0));
+}
+
+static void send_input(struct running *run)
+{
+	struct flow *flow = &run->flows[INPUT];
+
+	if (flow->have > 0)
+		tell(run, FRAME_STDIN, flow->buffer, (uint32_t)flow->have);
+	else if (flow->ended && !run->streams->screen)
+		tell(run, FRAME_STDIN_CLOSED, NULL, 0);
+	run->credit -= (uint32_t)flow->have;
+	flow->have = 0;
+}
+
+static pid_t leader_of(int master)
+{
+#ifdef TIOCGSID
+	pid_t leader;
+	return ioctl(master, TIOCGSID, &leader) == 0 ? leader : -1;
+#else
+	(void)master; /* no master comes over TCP */
+	return -1;
+#endif
+}
+
+/* The tool is the leader of its session, which no stop from the terminal reaches: we stop it
+ * ourselves, unless somebody else is in front of its terminal. */
+static bool is_stop_key(const struct running *run, char key)
+{
+	pid_t front = tcgetpgrp(run->master), leader = leader_of(run->master);
+
+	return screen_stops(run->master, key) && (front == leader || front <= 0 || leader <= 0);
+}
+
+static void take_out_stop_keys(const struct running *run, struct flow *flow)
+{
+	for (size_t i = 0; i < flow->have; i++) {
+		if (!is_stop_key(run, flow->buffer[i]) || !signals_stop_all())
+			continue;
+		flow->have--;
+		memmove(flow->buffer + i, flow->buffer + i + 1, flow->have - i);
+		i--;
+	}
+}
+
+static void read_input(struct running *run)
+{
+	struct flow *flow = &run->flows[INPUT];
+	size_t limit = FRAME_PAYLOAD_LIMIT;
+
+	if (flow->target < 0 && run->credit < limit)
+		limit = run->credit;
+	flow_fill(flow, limit);
+	if (run->master >= 0)
+		take_out_stop_keys(run, flow);
+	if (flow->target < 0)
+		send_input(run);
+}
+
+/* What a flow waits for: that its target takes more, or that its source has something. */
+static struct pollfd wanted(const struct running *run, int n)
+{
+	const struct flow *flow = &run->flows[n];
+
+	if (flow->have > 0)
+		return (struct pollfd){.fd = flow->target, .events = POLLOUT};
+	if (flow->ended || flow->source < 0)
+		return (struct pollfd){.fd = -1};
+	if (n == INPUT && (is_held_back(run) || (flow->target < 0 && run->credit == 0)))
+		return (struct pollfd){.fd = -1};
+	return (struct pollfd){.fd = flow->source, .events = POLLIN};
+}
+
+static void move(struct running *run, int n)
+{
+	struct flow *flow = &run->flows[n];
+
+	if (flow->have > 0 && n >= FRAMED_OUTPUT)
+		write_framed(run, n);
+	else if (flow->have > 0)
+		write_plain(flow);
+	else if (n == INPUT)
+		read_input(run);
+	else
+		flow_fill(flow, FRAME_PAYLOAD_LIMIT);
+}
+
+static void take_output(struct running *run, const struct frame *frame, const char *payload)
+{
+	int n = frame->type == FRAME_STDOUT ? FRAMED_OUTPUT : FRAMED_ERROR;
+
+	if (!flow_put(&run->flows[n], payload, frame->length))
+		lost(run, "the tool-exec proxy sent more than it may");
+}
+
+static void take_frame(struct running *run, const struct frame *frame, const char *payload)
+{
+	const unsigned char *bytes = (const unsigned char *)payload;
+
+	if (frame->type == FRAME_STDOUT || frame->type == FRAME_STDERR) {
+		take_output(run, frame, payload);
+	} else if (frame->type == FRAME_EXIT && frame->length == 2 && bytes[0] <= 1) {
+		run->over = true;
+		run->status = bytes[0] == 1 ? SIGNALLED + bytes[1] : bytes[1];
+	} else if (frame->type == FRAME_NOTICE) {
+		(void)write_all(2, payload, frame->length);
+	} else if (frame->type == FRAME_CREDIT && frame->length == 5) {
+		if (bytes[0] == 0)
+			run->credit += load32(bytes + 1);
+	} else {
+		lost(run, "the tool-exec proxy sent what has no meaning here");
+	}
+}
+
+/* Takes the frames that are complete. */
+static void take_frames(struct running *run)
+{
+	struct frame frame;
+
+	while (!run->over && run->link->have >= FRAME_HEADER) {
+		const char *bytes = link_bytes(run->link);
+		if (!frame_decode((const unsigned char *)bytes, &frame) ||
+		    frame.length > FRAME_PAYLOAD_LIMIT)
+			lost(run, "the tool-exec proxy sent what is no frame");
+		if (run->link->have < FRAME_HEADER + frame.length)
+			return;
+		take_frame(run, &frame, bytes + FRAME_HEADER);
+		link_take(run->link, FRAME_HEADER + frame.length);
+	}
+}
+
+static void resume(struct running *run)
+{
+	screen_forget();
+	if (!run->streams->screen)
+		return;
+	screen_make_raw(0);
+	tell_window(run);
+	tell_signal(run, WIRE_WINCH); /* so that it draws anew */
+}
+
+static void pass_on(struct running *run, int number)
+{
+	if (number == WIRE_WINCH && run->streams->screen) {
+		tell_window(run);
+		return;
+	}
+	tell_signal(run, number);
+	if (number == WIRE_KILL)
+		run->patience = now() + KILL_PATIENCE;
+	if (number == WIRE_TSTP) {
+		screen_restore();
+		signals_stop_here();
+		tell_signal(run, WIRE_CONT);
+	}
+	if (number == WIRE_TSTP || number == WIRE_CONT)
+		resume(run);
+}
+
+/* Writes what the tool said before its end. Somebody whom it left behind may say more, for
+ * ever: no pipe held more than the limit when the tool ended. */
+static void finish(struct running *run)
+{
+	int patience = run->master >= 0 ? LAST_WORDS : 0;
+
+	for (int n = OUTPUT; n < FLOWS; n++) {
+		struct flow *flow = &run->flows[n];
+		for (int moves = 0; flow->have > 0 || moves < LAST_MOVES; moves++) {
+			struct pollfd ready = wanted(run, n);
+			if (ready.fd < 0 || poll(&ready, 1, flow->have > 0 ? -1 : patience) == 0)
+				break;
+			if (ready.revents != 0)
+				move(run, n);
+		}
+	}
+}
+
+static void open_terminal(struct running *run)
+{
+	run->master = run->link->descriptor;
+	if (!isatty(run->master))
+		lost(run, "the tool-exec proxy sent no terminal");
+	fcntl(run->master, F_SETFL, O_NONBLOCK);
+	flow_open(&run->flows[INPUT], 0, run->master, buffers[INPUT]);
+	flow_open(&run->flows[OUTPUT], run->master, 1, buffers[OUTPUT]);
+}
+
+static void open_pipes(struct running *run)
+{
+	for (int n = 0; n < STREAMS; n++) {
+		int end = run->streams->relayed[n];
+		struct flow *flow = &run->flows[n];
+		if (end < 0)
+			continue;
+		flow_open(flow, n == 0 ? 0 : end, n == 0 ? end : n, buffers[n]);
+		flow->own_target = n == 0;
+		flow->own_source = n != 0;
+	}
+}
+
+static void open_flows(struct running *run, bool passed)
+{
+	for (int n = 0; n < FLOWS; n++)
+		flow_open(&run->flows[n], -1, -1, buffers[n]);
+	flow_open(&run->flows[FRAMED_OUTPUT], -1, 1, buffers[FRAMED_OUTPUT]);
+	flow_open(&run->flows[FRAMED_ERROR], -1, 2, buffers[FRAMED_ERROR]);
+	if (run->streams->screen && run->link->descriptor >= 0)
+		open_terminal(run);
+	else if (!passed || run->streams->screen)
+		flow_open(&run->flows[INPUT], 0, -1, buffers[INPUT]);
+	else
+		open_pipes(run);
+}
+
+static int pause_for(const struct running *run)
+{
+	bool waits = is_held_back(run) || (run->streams->screen && !screen_is_raw());
+
+	if (waits)
+		return BACKGROUND_PAUSE;
+	return until(run->patience);
+}
+
+/* One round: whatever is ready moves. */
+static void step(struct running *run)
+{
+	struct pollfd all[FLOWS + 2];
+	int number;
+
+	for (int n = 0; n < FLOWS; n++)
+		all[n] = wanted(run, n);
+	all[FLOWS] = (struct pollfd){.fd = run->signals, .events = POLLIN};
+	all[FLOWS + 1] = (struct pollfd){.fd = run->link->fd, .events = POLLIN};
+	if (poll(all, FLOWS + 2, pause_for(run)) < 0)
+		return;
+	for (int n = 0; n < FLOWS; n++) {
+		if (all[n].revents != 0)
+			move(run, n);
+	}
+	while (all[FLOWS].revents != 0 && (number = signals_next()) >= 0)
+		pass_on(run, number);
+	if (all[FLOWS + 1].revents != 0 && !link_read(run->link, false)) {
+		finish(run);
+		lost(run, "the connection to the tool-exec proxy was lost");
+	}
+}
+
+int relay(struct link *link, struct streams *streams, bool passed, struct window window,
+	  const char *tool)
+{
+	static struct running run;
+
+	run = (struct running){
+		.link = link,
+		.streams = streams,
+		.tool = tool,
+		.master = -1,
+		.credit = FLOW_ROOM,
+		.window = window,
+		.signals = signals_descriptor(),
+		.patience = FOREVER,
+	};
+	open_flows(&run, passed);
+	streams_passed(streams);
+	if (streams->screen)
+		tell_window(&run);
+	for (take_frames(&run); !run.over; take_frames(&run)) {
+		if (streams->screen)
+			screen_make_raw(0); /* once it is in front */
+		step(&run);
+		if (now() >= run.patience)
+			lost(&run, "the tool-exec proxy does not answer");
+	}
+	finish(&run);
+	return run.status;
+}

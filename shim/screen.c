@@ -1,0 +1,107 @@
+#include "screen.h"
+
+#include <signal.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+#include <unistd.h>
+
+static struct termios before;
+static int terminal = -1; /* whose modes we know */
+static volatile sig_atomic_t raw;
+
+bool screen_in_front(int fd)
+{
+	pid_t front = tcgetpgrp(fd);
+
+	return front < 0 || front == getpgrp();
+}
+
+bool screen_is_taken(int fd)
+{
+	struct termios modes;
+
+	return tcgetattr(fd, &modes) == 0 && !(modes.c_lflag & ICANON);
+}
+
+struct window screen_window(int fd)
+{
+	struct winsize size;
+
+	if (ioctl(fd, TIOCGWINSZ, &size) != 0)
+		return (struct window){0, 0};
+	return (struct window){size.ws_row, size.ws_col};
+}
+
+/* A shell that is in front by now has put its own modes there. Called in signal handlers. */
+void screen_restore(void)
+{
+	if (raw && screen_in_front(terminal))
+		tcsetattr(terminal, TCSADRAIN, &before);
+	raw = 0;
+}
+
+static void end_orderly(int number)
+{
+	if (raw && screen_in_front(terminal))
+		tcsetattr(terminal, TCSANOW, &before);
+	signal(number, SIG_DFL);
+	raise(number);
+}
+
+/* Those that the relay passes on are not among them. */
+static void watch_deadly_signals(void)
+{
+	static const int deadly[] = {
+		SIGABRT, SIGALRM, SIGBUS, SIGFPE, SIGILL,  SIGPROF,
+		SIGSEGV, SIGSYS,  SIGTRAP, SIGVTALRM, SIGXCPU, SIGXFSZ,
+	};
+
+	for (size_t i = 0; i < sizeof deadly / sizeof *deadly; i++) {
+		struct sigaction action = {.sa_handler = end_orderly}, found;
+		if (sigaction(deadly[i], NULL, &found) == 0 && found.sa_handler == SIG_DFL)
+			sigaction(deadly[i], &action, NULL);
+	}
+}
+
+void screen_make_raw(int fd)
+{
+	if (raw || !screen_in_front(fd))
+		return;
+	if (terminal < 0) {
+		if (tcgetattr(fd, &before) != 0)
+			return;
+		terminal = fd;
+		atexit(screen_restore);
+		watch_deadly_signals();
+	}
+	struct termios modes = before;
+	modes.c_iflag &= ~(tcflag_t)(BRKINT | ICRNL | IGNBRK | IGNCR | INLCR | INPCK | ISTRIP | IXON | PARMRK);
+	modes.c_oflag &= ~(tcflag_t)OPOST;
+	modes.c_lflag &= ~(tcflag_t)(ECHO | ECHONL | ICANON | IEXTEN | ISIG);
+	modes.c_cflag = (modes.c_cflag & ~(tcflag_t)(CSIZE | PARENB)) | CS8;
+	modes.c_cc[VMIN] = 1;
+	modes.c_cc[VTIME] = 0;
+	raw = 1;
+	if (tcsetattr(fd, TCSANOW, &modes) != 0)
+		raw = 0;
+}
+
+bool screen_is_raw(void)
+{
+	return raw;
+}
+
+void screen_forget(void)
+{
+	raw = 0;
+}
+
+bool screen_stops(int master, char key)
+{
+	struct termios modes;
+
+	return tcgetattr(master, &modes) == 0 && (modes.c_lflag & ISIG) &&
+	       modes.c_cc[VSUSP] != _POSIX_VDISABLE && modes.c_cc[VSUSP] == (cc_t)key;
+}

@@ -1,0 +1,33 @@
+/* The caller's terminal: who is in its foreground, its size, its modes changed and put back. */
+#ifndef SCREEN_H
+#define SCREEN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct window {
+	uint16_t rows, columns;
+};
+
+/* True when this process may read the terminal and change its modes. One that is not our
+ * controlling terminal is always ours. */
+bool screen_in_front(int fd);
+
+/* True when somebody has put it out of line mode, to read single keys there himself. */
+bool screen_is_taken(int fd);
+
+struct window screen_window(int fd);
+
+/* Lets every key through, if this process is in front. The modes are put back by
+ * screen_restore, at exit, and by every signal that can be caught and would end us. */
+void screen_make_raw(int fd);
+bool screen_is_raw(void);
+void screen_restore(void);
+
+/* While we were stopped somebody else has set the modes. */
+void screen_forget(void);
+
+/* True when a program behind the pseudo-terminal would be stopped by this key. */
+bool screen_stops(int master, char key);
+
+#endif

@@ -1,0 +1,34 @@
+/* Our signals while a call runs: taken down, to be passed on to the tool. */
+#ifndef SIGNALS_H
+#define SIGNALS_H
+
+#include <stdbool.h>
+
+/* Takes over the signals that a tool can get, those apart that we ignore. False when that is
+ * not possible. */
+bool signals_begin(void);
+
+/* Gives them back; those that came meanwhile and would have ended us do so now. */
+void signals_end(void);
+
+/* Waits until a connection has something to read. A signal waits with us, for the tool; one that
+ * ends or stops programs does so to us if there is no answer soon: there is no tool yet. */
+void signals_await(int connection);
+
+/* Readable when one has come. */
+int signals_descriptor(void);
+
+/* The next one that came, by its number on Linux; -1 when that is all. The third interrupt
+ * within two seconds is KILL. */
+int signals_next(void);
+
+/* Stops this process as if nobody had taken TSTP over; returns when it goes on. */
+void signals_stop_here(void);
+
+/* Stops our whole process group, as a key does; false when we are not to be stopped. */
+bool signals_stop_all(void);
+
+/* The numbers that frames carry. */
+enum { WIRE_INT = 2, WIRE_KILL = 9, WIRE_CONT = 18, WIRE_TSTP = 20, WIRE_WINCH = 28 };
+
+#endif
