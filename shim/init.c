@@ -1,4 +1,7 @@
-/* PID 1 of a sidecar: listens for calls, gives each a process of its own, reaps orphans. */
+/* PID 1 of a sidecar: sees that somebody waits for the next call, reaps orphans, ends.
+ *
+ * A call is served by a process of its own. One of them always waits, already forked, for
+ * whoever comes next: it accepts, says so, and init makes the next one meanwhile. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -29,6 +32,8 @@ static struct init {
 	struct settings settings;
 	int listener; /* -1 when nobody can come any more */
 	int signals;
+	int taken[2]; /* a pipe: the waiting process writes its pid when it has a caller */
+	pid_t spare;  /* waits for the next caller; 0 when there is none */
 	pid_t calls[CALLS]; /* the processes that serve a connection */
 	int count;
 	int64_t idle_since;
@@ -102,6 +107,8 @@ static void protect(void)
 	init.signals = signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (init.signals < 0)
 		die(1, NAME, "signals cannot be received: %s", strerror(errno));
+	if (pipe2(init.taken, O_CLOEXEC | O_NONBLOCK) != 0)
+		die(1, NAME, "no pipe: %s", strerror(errno));
 }
 
 static void start_listening(void)
@@ -130,7 +137,63 @@ static bool is_welcome(int connection)
 	       (peer.uid == getuid() || peer.uid == 0);
 }
 
-/* Gives a connection to a process of its own: whatever it does, nobody else waits. */
+/* Waits for a caller, tells init, serves. Ends with init as long as nobody came. */
+static noreturn void wait_and_serve(pid_t parent)
+{
+	const pid_t self = getpid();
+
+	prctl(PR_SET_NAME, "aifo-waits");
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(0);
+	for (;;) {
+		(void)wait_readable(init.listener, FOREVER);
+		int connection = accept4(init.listener, NULL, NULL, SOCK_CLOEXEC);
+		if (connection >= 0 && is_welcome(connection)) {
+			(void)write_all(init.taken[1], &self, sizeof self);
+			prctl(PR_SET_PDEATHSIG, 0);
+			prctl(PR_SET_NAME, NAME);
+			close(init.listener);
+			serve(connection, &init.settings);
+		}
+		if (connection >= 0)
+			close(connection);
+	}
+}
+
+/* Sees that a process waits, as long as there is room for what it will serve. */
+static void keep_spare(void)
+{
+	if (init.spare != 0 || init.listener < 0 || init.count >= CALLS)
+		return;
+	pid_t parent = getpid(), child = fork();
+	if (child == 0)
+		wait_and_serve(parent);
+	init.spare = child > 0 ? child : 0;
+}
+
+static void drop_spare(void)
+{
+	if (init.spare != 0)
+		kill(init.spare, SIGKILL);
+	init.spare = 0;
+}
+
+/* The waiting process has a caller. Looked at before anybody is reaped: it may have ended. */
+static void take_notices(void)
+{
+	pid_t child;
+
+	while (read(init.taken[0], &child, sizeof child) == sizeof child) {
+		if (child != init.spare)
+			continue;
+		init.calls[init.count++] = child;
+		init.spare = 0;
+	}
+}
+
+/* Where nobody waits because no process could be made: gives a connection to one that can
+ * be made now, or says why not. */
 static void hand_over(int connection)
 {
 	pid_t child = fork();
@@ -144,19 +207,14 @@ static void hand_over(int connection)
 	close(connection);
 }
 
-/* Takes everybody who waits, as long as there is room. True when nobody waits. */
-static bool take_callers(void)
+static void take_callers(void)
 {
-	while (init.count < CALLS) {
-		int connection = accept4(init.listener, NULL, NULL, SOCK_CLOEXEC);
-		if (connection >= 0 && is_welcome(connection))
-			hand_over(connection);
-		else if (connection >= 0)
-			close(connection);
-		else if (errno != EINTR && errno != ECONNABORTED)
-			return true;
-	}
-	return false;
+	int connection = accept4(init.listener, NULL, NULL, SOCK_CLOEXEC);
+
+	if (connection >= 0 && is_welcome(connection))
+		hand_over(connection);
+	else if (connection >= 0)
+		close(connection);
 }
 
 static void forget(pid_t child)
@@ -174,8 +232,12 @@ static void reap(void)
 {
 	pid_t child;
 
-	while ((child = waitpid(-1, NULL, WNOHANG)) > 0)
+	take_notices();
+	while ((child = waitpid(-1, NULL, WNOHANG)) > 0) {
+		if (child == init.spare)
+			init.spare = 0;
 		forget(child);
+	}
 	init.lonely = child < 0 && errno == ECHILD;
 }
 
@@ -205,6 +267,7 @@ static void stop_listening(void)
 		close(init.listener);
 		init.listener = -1;
 	}
+	drop_spare();
 }
 
 /* A signal from outside the container has no sender here. A sender inside could claim that
@@ -245,7 +308,11 @@ static int64_t next_look(void)
 {
 	if (init.kill_at != FOREVER)
 		return now() < init.kill_at ? init.kill_at : now() + KILL_PAUSE;
-	if (init.settings.idle == 0 || init.count > 0 || init.leaving)
+	if (init.count > 0)
+		return FOREVER;
+	if (init.leaving)
+		return now() + KILL_PAUSE;
+	if (init.settings.idle == 0)
 		return FOREVER;
 	return init.idle_since + init.settings.idle * 1000;
 }
@@ -261,7 +328,7 @@ static bool finished(void)
 	}
 	if (!init.leaving && now() >= next_look())
 		leave();
-	return init.leaving && take_callers() && init.count == 0;
+	return init.leaving && init.count == 0 && !wait_readable(init.listener, now());
 }
 
 int main(int argc, char **argv)
@@ -276,15 +343,19 @@ int main(int argc, char **argv)
 		reap();
 		if (finished())
 			break;
+		keep_spare();
+		bool alone = init.spare == 0 && init.count < CALLS;
 		struct pollfd wanted[] = {
 			{.fd = init.signals, .events = POLLIN},
-			{.fd = init.count < CALLS ? init.listener : -1, .events = POLLIN},
+			{.fd = init.taken[0], .events = POLLIN},
+			{.fd = alone ? init.listener : -1, .events = POLLIN},
 		};
-		if (poll(wanted, 2, until(next_look())) <= 0)
+		if (poll(wanted, 3, until(next_look())) <= 0)
 			continue;
 		take_signals();
-		if (init.listener >= 0)
-			(void)take_callers();
+		if (wanted[2].revents != 0 && init.listener >= 0)
+			take_callers();
 	}
+	drop_spare();
 	return 0;
 }

@@ -201,7 +201,7 @@ def test_docker_stop_takes_less_than_its_second(fresh: Project) -> None:
     since = time.time()
     docker("stop", "--time", "1", name)
     seen = docker(
-        "events", "--since", f"{since:.6f}", "--until", f"{time.time():.6f}",
+        "events", "--since", f"{since:.6f}", "--until", f"{time.time() + 1:.6f}",
         "--filter", f"container={container}", "--format", "{{.Action}}",
     ).split()  # fmt: skip
     child.communicate(timeout=20)

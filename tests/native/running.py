@@ -52,6 +52,14 @@ def stat_of(pid: int) -> tuple[str, int, int] | None:
     return state, int(parent), int(group)
 
 
+def waits(pid: int) -> bool:
+    """True for the process that init keeps ready for the next caller."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8") == "aifo-waits\n"
+    except OSError:
+        return False
+
+
 def descendants(root: int) -> set[int]:
     """Every process below ``root``, zombies included."""
     parents = {
@@ -158,7 +166,8 @@ class Init:
         ]
 
     def left(self) -> set[int]:
-        return descendants(self.pid)
+        """What runs below init, but for the one process that waits for the next caller."""
+        return {pid for pid in descendants(self.pid) if not waits(pid)}
 
     def expect_nothing_left(self) -> None:
         """No process is below init: no tool, no parent of one, no zombie."""

@@ -17,7 +17,7 @@ from aifo_tasks.engine.docker import connect
 from aifo_tasks.errors import SidecarLostError
 from aifo_tasks.toolexec import launcher
 from tests.native import compiling
-from tests.native.running import wait_for
+from tests.native.running import wait_for, waits
 
 TOOL = r"""
 #include <signal.h>
@@ -158,7 +158,7 @@ def test_a_cut_call_leaves_nothing_in_the_container(sidecar: Sidecar) -> None:
     with pytest.raises(CutError):
         launcher.capture(connection, call, on_output=cut)
     children = Path(f"/proc/{sidecar.state.pid}/task/{sidecar.state.pid}/children")
-    wait_for("an empty container", lambda: not children.read_text().strip())
+    wait_for("an empty container", lambda: all(map(waits, map(int, children.read_text().split()))))
 
 
 def test_retired_it_ends_with_its_last_call(sidecar: Sidecar) -> None:

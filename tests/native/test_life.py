@@ -291,3 +291,12 @@ def test_nobody_there(short_path: Path, what: str) -> None:
 def test_start_time_of_nobody() -> None:
     with pytest.raises(launcher.UnreachableError, match="is not running"):
         launcher.start_time(2**22 + 1)
+
+
+def test_who_waits_for_the_next_caller_can_be_killed(init: Init) -> None:
+    """A tool may do that, it shares init's uid; another one waits then."""
+    for _ in range(3):
+        (waiting,) = [pid for pid in descendants(init.pid) if waits(pid)]
+        os.kill(waiting, signal.SIGKILL)
+        assert init.run("true") == (0, b"")
+        wait_for("another one", lambda: any(map(waits, descendants(init.pid))))
