@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from aifo_tasks.toolexec import frames, launcher
-from tests.native.running import GENEROUS, Init, wait_for
+from tests.native.running import GENEROUS, Init, descendants, wait_for, waits
 
 SIGQUEUEINFO = {"x86_64": 129, "aarch64": 138}[os.uname().machine]
 NAMESPACE: tuple[str, ...] = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
