@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from aifo_tasks import files, log
+from aifo_tasks.config import notifications
 from aifo_tasks.errors import AifoError
 from aifo_tasks.session import ready
 from aifo_tasks.session.workplace import Choices, Workplace
@@ -164,7 +165,7 @@ def _number(variable: str, default: int) -> int:
 
 
 def _notifier(work: Workplace) -> notify.Notifier | None:
-    command = work.config.notifications_command
+    command = work.config.notifications_command or notifications.command(os.environ)
     return notify.configured(command, os.environ) if command else None
 
 
