@@ -21,6 +21,7 @@ from typing import Self
 from urllib.parse import unquote_to_bytes
 
 from aifo_tasks.toolexec.frames import Decoder, Exit, Frame, Type
+from tests.native.running import wait_for
 
 CREDIT = 256 * 1024
 SWITCHING = (
@@ -89,6 +90,15 @@ class Proxy:
         for data in answers:
             self.script.put(functools.partial(_answer, data))
 
+    def call(self) -> Running:
+        """The only call so far, once its tool runs."""
+
+        def started() -> Running | None:
+            return self.calls[0] if self.calls and self.calls[0].started.is_set() else None
+
+        found: Running = wait_for("the tool", started)
+        return found
+
     def environment(self, **more: str) -> dict[str, str]:
         """What points a shim here."""
         return {
@@ -128,6 +138,7 @@ class Proxy:
         self._listener.close()
         for call in self.calls:
             call.stop()
+            call.process.wait()
 
 
 class Running:
@@ -135,6 +146,7 @@ class Running:
 
     def __init__(self, link: socket.socket, request: Request, calls: list[Running]) -> None:
         self.link = link
+        self.started = threading.Event()
         calls.append(self)
         self.master = -1
         self._sending = threading.Lock()
@@ -162,6 +174,7 @@ class Running:
             env={**os.environb, **request.environment},
             preexec_fn=_own_terminal if slave >= 0 else None,  # noqa: PLW1509
         )  # fmt: skip
+        self.started.set()
         for descriptor in [*passed, slave]:
             if descriptor >= 0:
                 os.close(descriptor)

@@ -143,7 +143,7 @@ def test_a_reader_that_leaves_ends_the_tool(shims: Shims, proxy: Proxy) -> None:
     assert child.stdout.read(4) == b"y\ny\n"
     child.stdout.close()
     assert child.wait(GENEROUS) in {141, -signal.SIGPIPE}
-    wait_for("the tool's end", proxy.calls[0].ended)
+    wait_for("the tool's end", proxy.call().ended)
 
 
 def test_an_input_that_nobody_reads(shims: Shims) -> None:
@@ -208,7 +208,7 @@ def test_signals_reach_the_tool(shims: Shims, proxy: Proxy, number: signal.Signa
     child.send_signal(number)
     assert child.wait(GENEROUS) == 128 + number
     child.stdout.close()
-    assert proxy.calls[0].process.returncode == -number
+    assert proxy.call().process.returncode == -number
 
 
 def test_a_tool_may_take_a_signal_in_its_own_way(shims: Shims) -> None:
@@ -262,7 +262,7 @@ def test_a_stop_stops_both(shims: Shims, proxy: Proxy) -> None:
     assert child.stdout is not None
     assert child.stdin is not None
     assert child.stdout.readline() == b"ready\n"
-    tool = proxy.calls[0].process.pid
+    tool = proxy.call().process.pid
     child.send_signal(signal.SIGTSTP)
     wait_for("a stopped tool", lambda: state(tool) == "T")
     wait_for("a stopped shim", lambda: state(child.pid) == "T")
@@ -285,7 +285,7 @@ def test_a_killed_shim_leaves_no_tool(shims: Shims, proxy: Proxy) -> None:
     assert child.stdout.readline() == b"ready\n"
     child.kill()
     child.wait()
-    wait_for("the tool's end", proxy.calls[0].ended)
+    wait_for("the tool's end", proxy.call().ended)
     child.stdout.close()
 
 
@@ -403,7 +403,7 @@ def test_a_proxy_that_is_killed(shims: Shims, proxy: Proxy) -> None:
     )
     assert child.stdout is not None
     assert child.stdout.readline() == b"ready\n"
-    proxy.calls[0].link.shutdown(socket.SHUT_RDWR)
+    proxy.call().link.shutdown(socket.SHUT_RDWR)
     _, errors = child.communicate(timeout=GENEROUS)
     assert (child.returncode, errors) == (125, LOST)
 

@@ -189,3 +189,53 @@ def test_a_dry_run_of_everything(lines: Lines, cache: Path) -> None:
 def test_an_unknown_machine_is_an_error() -> None:
     with pytest.raises(AifoError, match="cannot be built for riscv64"):
         native.architecture_of("riscv64")
+
+
+def test_a_shim_for_each_tool(tmp_path: Path, lines: Lines) -> None:
+    directory = tmp_path / "some shims"
+    native.shim_links(directory, ["node", "npm", "g++"])
+    names = {path.name for path in directory.iterdir()}
+    assert names == {"aifo-shim", "node", "npm", "g++"}
+    assert {os.readlink(directory / name) for name in names - {"aifo-shim"}} == {"aifo-shim"}
+    done = subprocess.run([directory / "npm"], capture_output=True, check=False, env={})
+    assert (done.returncode, done.stderr) == (
+        86, b"aifo-shim: npm: no tool-exec proxy configured (AIFO_TOOLEEXEC_URL)\n"
+    )  # fmt: skip
+    lines.said.clear()
+    log.configure(verbose=True)
+    native.shim_links(directory, ["node", "npm", "g++"])
+    assert lines.said == []
+
+
+def test_links_of_tools_that_are_no_longer_declared_go(tmp_path: Path) -> None:
+    native.shim_links(tmp_path, ["node", "npm"])
+    (tmp_path / "mine").symlink_to("elsewhere")
+    native.shim_links(tmp_path, ["npm", "tsc"])
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_symlink()) == [
+        "mine", "npm", "tsc"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["file", "link"])
+def test_somebody_elses_file_stays(tmp_path: Path, how: str) -> None:
+    (tmp_path / "shims").mkdir()
+    if how == "file":
+        (tmp_path / "shims/node").write_text("mine")
+    else:
+        (tmp_path / "shims/node").symlink_to("/usr/bin/true")
+    with pytest.raises(AifoError, match="is there already and is not a link to the shim"):
+        native.shim_links(tmp_path / "shims", ["bun", "node"])
+    assert [path.name for path in (tmp_path / "shims").iterdir()] == ["node"]
+
+
+def test_a_dry_run_of_shims_can_be_pasted(tmp_path: Path, lines: Lines) -> None:
+    directory = tmp_path / "some shims"
+    log.configure(dry_run=True)
+    native.shim_links(directory, ["node"])
+    assert not directory.exists()
+    script = "\n".join(text for _, text in lines.said)
+    subprocess.run(["sh", "-ec", script], check=True)
+    log.configure(dry_run=False)
+    lines.said.clear()
+    native.shim_links(directory, ["node"])
+    assert lines.said == []
