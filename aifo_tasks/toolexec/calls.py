@@ -74,6 +74,11 @@ class Calls:
         self._none = asyncio.Event()
         self._none.set()
 
+    @property
+    def full(self) -> bool:
+        """True when a call would have to wait for a place."""
+        return self._places.locked()
+
     async def ended(self, seconds: float) -> None:
         """Wait until there is no call, at most so long."""
         with contextlib.suppress(TimeoutError):

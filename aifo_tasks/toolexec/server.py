@@ -234,7 +234,10 @@ class Proxy:
     async def _run(self, exchange: Exchange, version: int) -> Outcome:
         async with contextlib.AsyncExitStack() as stack:
             place = stack.enter_async_context(self._calls.place(exchange.call))
-            await exchange.listener.first(place)
+            if self._calls.full:
+                await exchange.listener.first(place)
+            else:
+                await place  # at once
             if exchange.call.cut:
                 raise answers.lost(exchange.order.sidecar.name)
             words = [exchange.order.tool, *map(os.fsdecode, exchange.order.arguments)]
