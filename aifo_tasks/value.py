@@ -27,23 +27,37 @@ else:
             make = dataclasses.dataclass(
                 init=False, repr=False, eq=False, match_args=False, slots=True, kw_only=True
             )
-            return make(cls)
+            made = make(cls)
+            made.__init__ = _init_of(made)
+            return made
 
         return decorated
 
-    def _init(self: object, **given: object) -> None:
-        for name, field in self.__dataclass_fields__.items():
-            if name in given:
-                value = given.pop(name)
-            elif field.default is not dataclasses.MISSING:
-                value = field.default
-            elif field.default_factory is not dataclasses.MISSING:
-                value = field.default_factory()
-            else:
-                raise TypeError(f"{type(self).__qualname__}() needs {name}")
-            object.__setattr__(self, name, value)
-        if given:
-            raise TypeError(f"{type(self).__qualname__}() takes no {', '.join(given)}")
+    def _init_of(cls: type) -> object:
+        fields = dataclasses.fields(cls)
+        names = tuple(field.name for field in fields)
+        defaults = {field.name: field.default for field in fields if field.default is not _MISSING}
+        factories = {
+            field.name: field.default_factory
+            for field in fields
+            if field.default_factory is not _MISSING
+        }
+
+        def init(self: object, **given: object) -> None:
+            values = {**defaults, **given}
+            for name, make in factories.items():
+                if name not in values:
+                    values[name] = make()
+            try:
+                for name in names:
+                    _set(self, name, values[name])
+            except KeyError:
+                raise TypeError(f"{cls.__qualname__}() needs {name}") from None
+            if len(values) > len(names):
+                more = ", ".join(values.keys() - set(names))
+                raise TypeError(f"{cls.__qualname__}() takes no {more}")
+
+        return init
 
     def _content(value: object) -> tuple[object, ...]:
         return tuple(getattr(value, name) for name in value.__dataclass_fields__)
@@ -64,8 +78,9 @@ else:
     def _refuse(self: object, name: str, *_: object) -> None:
         raise dataclasses.FrozenInstanceError(f"{name} of {type(self).__qualname__} is fixed")
 
+    _MISSING = dataclasses.MISSING
+    _set = object.__setattr__
     _SHARED = {
-        "__init__": _init,
         "__repr__": _repr,
         "__eq__": _eq,
         "__hash__": _hash,

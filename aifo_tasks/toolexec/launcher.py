@@ -99,7 +99,8 @@ def connect(peer: Peer, *, blocking: bool = True) -> socket.socket:
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
             raise UnreachableError(name, "is not a socket", reason="impostor")
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.setblocking(blocking)
+        if not blocking:
+            connection.settimeout(0)
         try:
             connection.connect(f"/proc/self/fd/{descriptor}")
             _verify(connection, peer)
@@ -181,6 +182,10 @@ def capture(
         return _run(_Link(connection), call, streams, None)
 
 
+_RECEIVED = 8192
+"""Bytes taken at once: what init says is short, but for a welcome with a long stamp."""
+
+
 class _Link:
     """A connection, the frames that came over it and the descriptors that came along."""
 
@@ -200,7 +205,7 @@ class _Link:
         while not self._frames:
             try:
                 data, descriptors, _, _ = socket.recv_fds(
-                    self.connection, frames.MAX_PAYLOAD, 1, socket.MSG_CMSG_CLOEXEC
+                    self.connection, _RECEIVED, 1, socket.MSG_CMSG_CLOEXEC
                 )
             except ConnectionError:
                 return None
