@@ -10,6 +10,7 @@
 
 #include "http.h"
 #include "io.h"
+#include "signals.h"
 
 enum { ROOM = 16 * 1024 };
 
@@ -35,14 +36,10 @@ static void attach(struct msghdr *message, void *control, size_t size, const int
 	memcpy(CMSG_DATA(part), descriptors, STREAMS * sizeof(int));
 }
 
-/* False when an answer is there before the request was taken. */
-static bool wait_writable(int connection)
+/* Waits for room; true when an answer is there before the request was taken. */
+static bool answers_first(int connection)
 {
-	struct pollfd wanted = {.fd = connection, .events = POLLIN | POLLOUT};
-
-	while (poll(&wanted, 1, -1) < 0 && errno == EINTR)
-		;
-	return !(wanted.revents & POLLIN);
+	return signals_await(connection, POLLIN | POLLOUT) & POLLIN;
 }
 
 static void flush(struct writer *writer)
@@ -62,7 +59,7 @@ static void flush(struct writer *writer)
 		if (sent < 0 && errno == EINTR)
 			continue;
 		if (sent < 0) {
-			writer->stopped = errno != EAGAIN || !wait_writable(writer->connection);
+			writer->stopped = errno != EAGAIN || answers_first(writer->connection);
 			continue;
 		}
 		writer->descriptors = message.msg_control = NULL;

@@ -17,7 +17,7 @@ struct request {
 };
 
 /* Sends it; stops early when an answer comes first or the connection ends, both of which show
- * when the connection is read. */
+ * when the connection is read. Signals have been taken over. */
 void request_send(const struct request *request, int connection);
 
 /* True for a variable that the tool may get, as far as the caller has a say: what never

@@ -58,10 +58,10 @@ static void ask(const struct request *request, struct http_head *head)
 		connection.descriptor = -1;
 		connection.start = connection.have = 0;
 		connection.fd = proxy_connect(request->proxy, request->order->tool);
-		request_send(request, connection.fd);
 		if (!signals_begin())
 			die(LOST, SELF, "%s: cannot make a pipe: %s", request->order->tool, strerror(errno));
-		signals_await(connection.fd);
+		request_send(request, connection.fd);
+		signals_await(connection.fd, POLLIN);
 		if (!answer_head(&connection, head))
 			die(LOST, SELF, "%s: the connection to the tool-exec proxy was lost",
 			    request->order->tool);

@@ -114,21 +114,22 @@ static bool hold(unsigned char *held, size_t *count)
 	return urgent;
 }
 
-void signals_await(int connection)
+short signals_await(int connection, short events)
 {
 	unsigned char held[MOST_HELD];
 	size_t count = 0;
 	int64_t deadline = FOREVER;
+	short came = 0;
 
-	for (;;) {
+	while (came == 0) {
 		struct pollfd wanted[] = {
-			{.fd = connection, .events = POLLIN},
+			{.fd = connection, .events = events},
 			{.fd = count < MOST_HELD ? ends[0] : -1, .events = POLLIN},
 		};
 		int ready = poll(wanted, 2, until(deadline));
-		if (ready > 0 && wanted[0].revents != 0)
-			break;
-		if (ready > 0 && hold(held, &count) && deadline == FOREVER)
+		if (ready > 0)
+			came = wanted[0].revents;
+		if (ready > 0 && came == 0 && hold(held, &count) && deadline == FOREVER)
 			deadline = now() + GRACE;
 		if (ready == 0) {
 			for (size_t i = 0; i < count; i++)
@@ -139,6 +140,7 @@ void signals_await(int connection)
 	}
 	if (count > 0)
 		(void)!write(ends[1], held, count);
+	return came;
 }
 
 static int insisting(void)

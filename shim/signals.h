@@ -11,9 +11,10 @@ bool signals_begin(void);
 /* Gives them back; those that came meanwhile and would have ended us do so now. */
 void signals_end(void);
 
-/* Waits until a connection has something to read. A signal waits with us, for the tool; one that
- * ends or stops programs does so to us if there is no answer soon: there is no tool yet. */
-void signals_await(int connection);
+/* Waits for poll's events on a connection, and returns those that came. A signal waits with us,
+ * for the tool; one that ends or stops programs does so to us if nothing comes soon: there is no
+ * tool yet. */
+short signals_await(int connection, short events);
 
 /* Readable when one has come. */
 int signals_descriptor(void);

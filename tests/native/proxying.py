@@ -158,7 +158,7 @@ class Running:
 
     def _start(self, request: Request) -> None:
         passed = list(request.descriptors)
-        streams: list[int] = passed or [subprocess.PIPE] * 3
+        streams = [*passed] or [subprocess.PIPE] * 3
         slave = -1
         if request.all("tty"):
             rows, columns, mask = map(int, request.one("tty").split(b","))

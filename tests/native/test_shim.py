@@ -289,6 +289,25 @@ def test_a_killed_shim_leaves_no_tool(shims: Shims, proxy: Proxy) -> None:
     child.stdout.close()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("words", [["x"], ["x" * 100_000] * 16])
+def test_a_signal_ends_a_call_that_waits(
+    shims: Shims, short_path: Path, number: signal.Signals, words: list[str]
+) -> None:
+    """Nobody reads or answers yet: there is no tool to pass it on to."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(short_path / "silent.sock"))
+        listener.listen()
+        environment = {"AIFO_TOOLEEXEC_URL": f"unix://{short_path}/silent.sock"}
+        child = shims.popen("true", *words, environment=environment)
+        link, _ = listener.accept()
+        with link:
+            assert link.recv(1) == b"P"
+            time.sleep(0.05)
+            child.send_signal(number)
+            assert child.wait(GENEROUS) == -number
+
+
 REFUSALS = {
     401: (86, "unauthorized\n"),
     403: (86, "forbidden: argument: --publish\n"),
