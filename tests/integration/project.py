@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -10,6 +11,8 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from tests.native.running import descendants
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BIN = Path(sys.executable).parent
@@ -70,11 +73,15 @@ class Project:
         return docker("volume", "ls", "--quiet", "--filter", label).split()
 
     def processes(self) -> list[str]:
-        """Command lines of everything that runs in the sidecars besides init."""
+        """Command lines of everything below the sidecars' inits, by the kernel's word."""
         found = []
         for name in self.sidecars():
-            rows = docker("top", name, "-eo", "pid,args").splitlines()[1:]
-            found += [row for row in rows if "/aifo-init" not in row]
+            root = int(docker("inspect", "--format", "{{.State.Pid}}", name))
+            for pid in descendants(root):
+                with contextlib.suppress(OSError):
+                    words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+                    if not words.startswith(b"/opt/aifo/bin/aifo-init "):
+                        found.append(words.decode("utf-8", "replace"))
         return found
 
     def tree(self) -> dict[str, str]:

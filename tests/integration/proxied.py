@@ -17,8 +17,7 @@ from pathlib import Path
 from urllib.parse import quote_from_bytes
 
 from aifo_tasks.toolexec.frames import Decoder, Exit, Frame, Type
-from tests.integration.project import Project, docker, eventually
-from tests.native.running import descendants
+from tests.integration.project import Project, eventually
 
 PATIENCE = 60.0
 
@@ -97,19 +96,6 @@ class Proxy:
         status = self.process.wait(timeout=40)
         self._reader.join()
         return status
-
-
-def processes(project: Project) -> list[str]:
-    """Command lines of everything below the sidecars' inits, looked up by the kernel's word."""
-    found = []
-    for name in project.sidecars():
-        root = int(docker("inspect", "--format", "{{.State.Pid}}", name))
-        for pid in descendants(root):
-            with contextlib.suppress(OSError):
-                words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
-                if not words.startswith(b"/opt/aifo/bin/aifo-init "):
-                    found.append(words.decode("utf-8", "replace"))
-    return found
 
 
 def form(**fields: str | bytes | Sequence[str | bytes]) -> bytes:
@@ -267,4 +253,4 @@ def running(project: Project, *words: str, **environment: str) -> Iterator[Proxy
         status = proxy.end()
     assert status == 0, proxy.rest
     assert "bug" not in proxy.rest, proxy.rest
-    eventually(lambda: not processes(project))
+    eventually(lambda: not project.processes())

@@ -23,7 +23,6 @@ from tests.integration.proxied import (
     Proxy,
     ask,
     form,
-    processes,
     receive,
     request,
     running,
@@ -242,8 +241,8 @@ def test_a_client_that_leaves_stops_its_call(proxy: Proxy, version: int, script:
     upgrade = ("Connection: Upgrade", "Upgrade: aifo-exec") if version == 3 else ()
     with proxy.connect() as client:
         client.sendall(request(proxy, "/exec", sh(script), *upgrade, version=version))
-        eventually(lambda: any("1234" in p or "yes" in p for p in processes(proxy.project)))
-    eventually(lambda: not processes(proxy.project), seconds=15)
+        eventually(lambda: any("1234" in p or "yes" in p for p in proxy.project.processes()))
+    eventually(lambda: not proxy.project.processes(), seconds=15)
 
 
 def test_a_client_that_leaves_while_it_asks(proxy: Proxy) -> None:
@@ -339,7 +338,7 @@ def test_a_stream_without_credit_stops_nothing_else(proxy: Proxy) -> None:
     assert seen[Type.STDOUT] <= 256 * 1024
     call.send(Type.SIGNAL, bytes([signal.SIGINT]))
     call.close()
-    eventually(lambda: not processes(proxy.project), seconds=15)
+    eventually(lambda: not proxy.project.processes(), seconds=15)
 
 
 @pytest.mark.parametrize(
@@ -353,7 +352,7 @@ def test_a_client_that_says_what_it_cannot_is_left(
     call.send(kind, payload)
     assert call.rest()[2] is None
     call.close()
-    eventually(lambda: not processes(proxy.project), seconds=15)
+    eventually(lambda: not proxy.project.processes(), seconds=15)
 
 
 def test_only_what_may_pass_of_the_environment_does(proxy: Proxy) -> None:
@@ -541,15 +540,15 @@ def test_limits(fresh: Project) -> None:
             assert (late.status, late.body, late.exit_code) == (408, b"timeout\n", 124)
     stalled = proxy.connect()
     stalled.sendall(request(proxy, "/exec", sh("yes"), version=2))
-    eventually(lambda: any("yes" in line for line in processes(fresh)))
-    eventually(lambda: not processes(fresh), seconds=15)
+    eventually(lambda: any("yes" in line for line in fresh.processes()))
+    eventually(lambda: not fresh.processes(), seconds=15)
     stalled.close()
     running = proxy.connect()
     running.sendall(request(proxy, "/exec", sh("sleep 1234"), version=2))
-    eventually(lambda: any("1234" in line for line in processes(fresh)))
+    eventually(lambda: any("1234" in line for line in fresh.processes()))
     assert proxy.end(signal.SIGINT) == 0
     answer = receive(running)
     assert (answer.status, answer.whole) == (200, False)
     running.close()
-    eventually(lambda: not processes(fresh))
+    eventually(lambda: not fresh.processes())
     assert not Path(proxy.url.removeprefix("unix://")).exists()

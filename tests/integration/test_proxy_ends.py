@@ -15,7 +15,6 @@ from tests.integration.proxied import (
     Proxy,
     ask,
     form,
-    processes,
     receive,
     request,
     running,
@@ -34,15 +33,15 @@ def test_a_call_over_its_time_is_stopped_before_that_is_said(fresh: Project) -> 
     configure(fresh, "limits: {max-seconds: 1}")
     with running(fresh) as proxy:
         answer = ask(proxy, request(proxy, "/exec", sh(STUBBORN), version=1))
-        assert processes(fresh) == []
+        assert fresh.processes() == []
         assert (answer.status, answer.body, answer.exit_code) == (504, b"timeout\n", 124)
         answer = ask(proxy, request(proxy, "/exec", sh(f"echo on; {STUBBORN}"), version=2))
-        assert processes(fresh) == []
+        assert fresh.processes() == []
         found = (answer.status, answer.body, answer.exit_code, answer.whole)
         assert found == (200, b"on\n", 124, True)
         call = Frames(proxy, sh(f"echo on; {STUBBORN}"))
         assert call.rest() == (b"on\n", b"", Exit(signalled=False, value=124))
-        assert processes(fresh) == []
+        assert fresh.processes() == []
         call.close()
 
 
@@ -53,7 +52,7 @@ def test_a_lost_sidecar_is_never_success(fresh: Project) -> None:
         first.sendall(request(proxy, "/exec", body, version=1))
         second.sendall(request(proxy, "/exec", body, version=2))
         third = Frames(proxy, body)
-        eventually(lambda: sum("sleep" in line for line in processes(fresh)) >= 3)
+        eventually(lambda: sum(line.startswith("sleep ") for line in fresh.processes()) == 3)
         (name,) = fresh.sidecars()
         docker("kill", name)
         answer = receive(first)
@@ -75,10 +74,10 @@ def test_a_killed_proxy_leaves_nothing_and_the_next_one_works(warm: Project) -> 
     call = Frames(proxy, sh(STUBBORN))
     client = proxy.connect()
     client.sendall(request(proxy, "/exec", sh("cat; sleep 1234"), version=2))
-    eventually(lambda: sum("sleep" in line for line in processes(warm)) >= 2)
+    eventually(lambda: sum(line.startswith("sleep ") for line in warm.processes()) >= 2)
     assert proxy.end(signal.SIGKILL) == -signal.SIGKILL
     assert call.rest()[2] is None
-    eventually(lambda: not processes(warm), seconds=15)
+    eventually(lambda: not warm.processes(), seconds=15)
     call.close()
     client.close()
     with running(warm) as proxy:
@@ -132,7 +131,7 @@ def test_a_slow_reader_loses_nothing_and_a_stalled_one_harms_nobody(warm: Projec
             time.sleep(0.15)
         assert count >= 8 << 20
         assert time.monotonic() - since > 3
-        eventually(lambda: not processes(warm), seconds=15)
+        eventually(lambda: not warm.processes(), seconds=15)
         slow.close()
         stalled.close()
 
