@@ -27,6 +27,7 @@ def test_every_block_prints_what_stands_below_it(warm: Project, tmp_path: Path) 
             assert kind == "text"
             done = subprocess.run(
                 ["sh", "-c", define[1] + script],
+                cwd=tmp_path,
                 env=env,
                 capture_output=True,
                 text=True,
