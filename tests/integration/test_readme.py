@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.project import BIN, ROOT, Project
+from tests.integration.proxied import running
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -23,13 +24,39 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_everyday_commands_work(fresh: Project) -> None:
-    (everyday,) = [block for block in blocks("sh") if block.startswith("doit run")]
+    (everyday,) = [block for block in blocks("sh") if block.startswith("doit run toolchain")]
     commands = [shlex.split(line, comments=True) for line in everyday.splitlines()]
     assert len(commands) == 5
     for program, *words in commands:
         done = fresh.doit(*words, program=program)
         assert done.returncode == 0, (words, done.stderr)
     assert not fresh.sidecars()  # the fourth ended it
+
+
+def test_shims_and_a_proxy_serve_a_shell(warm: Project, tmp_path: Path) -> None:
+    (block,) = [block for block in blocks("sh") if block.startswith("doit run shims")]
+    (shims, proxy) = [shlex.split(line, comments=True) for line in block.splitlines()]
+    directory = str(tmp_path / "bin")
+    laid = warm.doit(
+        *[word.replace("$HOME/.local/share/aifo/bin", directory) for word in shims[1:]]
+    )
+    assert laid.returncode == 0, laid.stderr
+    assert directory in laid.stdout
+    with running(warm, *proxy[3:]) as serving:
+        token = tmp_path / "token"
+        token.write_text(serving.token)
+        env = {
+            **os.environ,
+            "PATH": f"{directory}{os.pathsep}{os.environ['PATH']}",
+            "AIFO_TOOLEEXEC_URL": serving.url,
+            "AIFO_TOOLEEXEC_TOKEN_FILE": str(token),
+            "AIFO_WORKSPACE": str(warm.path),
+        }
+        done = subprocess.run(
+            ["node", "-p", "process.cwd()"], cwd=warm.path / "src", env=env,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert (done.stdout, done.returncode) == ("/workspace/src\n", 0), done.stderr
 
 
 def test_the_settings_for_plain_doit_are_those_of_the_examples() -> None:
