@@ -95,7 +95,7 @@ def test_the_benchmarks_run(engine_endpoint: str, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert len(figures["ratios"]) == 9
+    assert len(figures["ratios"]) == 10
     assert all(name in done.stdout for name in figures["ratios"])
 
 
