@@ -70,11 +70,11 @@ def root_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     zig = [sys.executable, "-m", "ziglang", "cc", "-target", target]
     words = [compiler] if compiler else zig
     subprocess.run([*words, "-static", "-o", top / "probe", HERE / "probe.c"], check=True)
-    (top / "work").mkdir()
-    (top / "work" / "kept").write_text("in the image")
+    (top / "kept-here").mkdir()
+    (top / "kept-here" / "kept").write_text("in the image")
     with tarfile.open(top / "root.tar", "w") as archive:
         archive.add(top / "probe", "probe")
-        archive.add(top / "work", "work")
+        archive.add(top / "kept-here", "kept-here")
     return top / "root.tar"
 
 

@@ -59,7 +59,7 @@ def test_environment_is_the_declared_one(real: Scratch) -> None:
 
 
 def test_a_working_directory(real: Scratch) -> None:
-    assert told(real, "where", working_dir="/work") == "/work"
+    assert told(real, "where", working_dir="/kept-here") == "/kept-here"
 
 
 def test_a_read_only_root_has_only_the_declared_places(real: Scratch) -> None:
@@ -72,7 +72,7 @@ def test_a_read_only_root_has_only_the_declared_places(real: Scratch) -> None:
 
     assert put("/scratch/file") == (0, b"")
     elsewhere = () if real.differs("read-only places") else ("/tmp/file", "/run/file")
-    for place in ("/file", "/work/file", "/etc/file", *elsewhere):
+    for place in ("/file", "/kept-here/file", "/etc/file", *elsewhere):
         status, reason = put(place)
         assert status == 1
         assert reason in (b"Read-only file system", b"No such file or directory")
@@ -95,22 +95,22 @@ def test_a_tmpfs_for_somebody_else(real: Scratch) -> None:
 
 
 def test_a_tmpfs_hides_what_the_image_has_there(real: Scratch) -> None:
-    mount = MountSpec(kind="tmpfs", target="/work")
-    done = real.engine.run(real.container("cat", "/work/kept", mounts=(mount,)))
+    mount = MountSpec(kind="tmpfs", target="/kept-here")
+    done = real.engine.run(real.container("cat", "/kept-here/kept", mounts=(mount,)))
     assert done.status == 1
-    assert told(real, "cat", "/work/kept") == "in the image"
+    assert told(real, "cat", "/kept-here/kept") == "in the image"
 
 
 def test_mounts_reach_the_host_and_read_only_does_not(real: Scratch, tmp_path: Path) -> None:
     directory = tmp_path / ("from host" if real.differs("comma") else "from,host")
     directory.mkdir()
     source = str(directory)
-    bind = MountSpec(kind="bind", source=source, target="/work")
-    told(real, "put", "/work/file", "from inside", mounts=(bind,))
+    bind = MountSpec(kind="bind", source=source, target="/kept-here")
+    told(real, "put", "/kept-here/file", "from inside", mounts=(bind,))
     assert (directory / "file").read_text() == "from inside"
-    closed = MountSpec(kind="bind", source=source, target="/work", read_only=True)
-    assert told(real, "cat", "/work/file", mounts=(closed,)) == "from inside"
-    done = real.engine.run(real.container("put", "/work/file", "x", mounts=(closed,)))
+    closed = MountSpec(kind="bind", source=source, target="/kept-here", read_only=True)
+    assert told(real, "cat", "/kept-here/file", mounts=(closed,)) == "from inside"
+    done = real.engine.run(real.container("put", "/kept-here/file", "x", mounts=(closed,)))
     assert (done.status, done.output.startswith(b"Read-only")) == (1, True)
 
 

@@ -62,7 +62,7 @@ def test_volumes_are_found_by_labels(scratch: Scratch) -> None:
 
 def test_a_volume_in_use_is_not_removed(scratch: Scratch) -> None:
     scratch.engine.create_volume(spec_of(scratch))
-    mount = MountSpec(kind="volume", source=scratch.name, target="/work")
+    mount = MountSpec(kind="volume", source=scratch.name, target="/kept-here")
     scratch.engine.start(scratch.container("wait", name=scratch.name, mounts=(mount,)))
     with pytest.raises(ConflictError):
         scratch.engine.remove_volume(scratch.name)
