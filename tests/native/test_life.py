@@ -295,8 +295,12 @@ def test_start_time_of_nobody() -> None:
 
 def test_who_waits_for_the_next_caller_can_be_killed(init: Init) -> None:
     """A tool may do that, it shares init's uid; another one waits then."""
+
+    def waiting() -> list[int]:
+        return [pid for pid in descendants(init.pid) if waits(pid)]
+
     for _ in range(3):
-        (waiting,) = [pid for pid in descendants(init.pid) if waits(pid)]
-        os.kill(waiting, signal.SIGKILL)
+        (first,) = wait_for("somebody who waits", waiting)
+        os.kill(first, signal.SIGKILL)
         assert init.run("true") == (0, b"")
-        wait_for("another one", lambda: any(map(waits, descendants(init.pid))))
+        wait_for("its end", lambda: first not in waiting())  # noqa: B023  # called before the next
