@@ -14,6 +14,7 @@ from aifo_tasks.errors import AifoError, ConflictError, EngineError
 from aifo_tasks.model import Config, Toolchain
 from aifo_tasks.overlay import LABEL as OVERLAY_LABEL
 from aifo_tasks.overlay import Runner
+from aifo_tasks.sidecar.identity import user_label
 from aifo_tasks.value import dataclass
 
 UID_LABEL = "io.aifo.uid"
@@ -93,6 +94,11 @@ def own_spec(names: Sequence[str], owner: tuple[int, int], image: str) -> Contai
     ]
     return ContainerSpec(
         image=image,
+        labels=(
+            ("io.aifo.kind", "own"),
+            ("io.aifo.run-dir", str(files.run_dir())),
+            ("io.aifo.user", user_label()),
+        ),
         entrypoint=("chown", f"{owner[0]}:{owner[1]}", *targets),
         mounts=tuple(mounts),
         user="0:0",

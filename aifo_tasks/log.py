@@ -62,12 +62,23 @@ def is_dry_run() -> bool:
 
 def step(subject: str, text: str) -> None:
     """Say what is done now and why: ``step("image node", "building: the Dockerfile changed")``."""
-    _State.sink.line(f"{subject}: {text}", style="step")
+    _State.sink.line(f"{_comment()}{subject}: {text}", style="step")
+
+
+def done(subject: str, text: str) -> None:
+    """Say what has been done; a dry run has done nothing and says nothing."""
+    if not _State.dry_run:
+        step(subject, text)
 
 
 def warn(subject: str, text: str) -> None:
     """Say what works, but not as somebody may think."""
-    _State.sink.line(f"{subject}: {text}", style="warning")
+    _State.sink.line(f"{_comment()}{subject}: {text}", style="warning")
+
+
+def _comment() -> str:
+    """In a dry run everything but the commands is a comment, so that all of it can be pasted."""
+    return "# " if _State.dry_run else ""
 
 
 def progress(subject: str, text: str) -> None:

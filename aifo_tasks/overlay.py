@@ -198,7 +198,9 @@ def _volume_reason(volume: VolumeState, directory: Directory) -> str:
         return f"volume {volume.name} was not made for it"
     if volume.driver != "local":
         return f"volume {volume.name} has the driver {volume.driver}"
-    if volume.options and volume.options.get("type") != "tmpfs":
+    # mount(2) ignores the type where it is told to bind
+    binds = {"bind", "rbind"} & set(volume.options.get("o", "").split(","))
+    if volume.options and (volume.options.get("type") != "tmpfs" or binds):
         options = ",".join(f"{name}={value}" for name, value in sorted(volume.options.items()))
         return f"volume {volume.name} has the options {options}"
     return ""

@@ -49,8 +49,10 @@ def main() -> int:
         shutil.copytree(ROOT / "examples" / "pnpm-app", project, ignore=ignored)
         bare.mkdir()
         (bare / "dodo.py").write_text("def task_nothing():\n    return {'actions': []}\n")
+        volumes: list[str] = []
         try:
             greeted, work = _ready(project)
+            volumes += [covered.volume for covered in work.covered]
             bench = Bench(
                 greeted=greeted, work=work, project=project, bare=bare, arguments=arguments
             )
@@ -61,6 +63,7 @@ def main() -> int:
                 ratios += compared
         finally:
             _command("aifo", "run", "sidecar_stop", cwd=project)()
+            _command("docker", "volume", "rm", "--force", *volumes)()
     print(table(subjects, ratios))
     if arguments.json:
         save(arguments.json, subjects, ratios)

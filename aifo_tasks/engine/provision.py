@@ -106,7 +106,7 @@ def _refusal() -> AifoError:
                 )  # fmt: skip
         return AifoError(
             "engine", "no container engine answers, and only root can start one",
-            hint="sudo apt-get install -y podman",
+            hint="sudo apt-get install -y docker.io docker-buildx && sudo usermod -aG docker $USER",
         )  # fmt: skip
     from aifo_tasks.engine import private
 

@@ -6,7 +6,7 @@ import collections
 import contextlib
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from aifo_tasks import files, log
@@ -43,10 +43,15 @@ def ensure(run: Runner, plan: Plan, lock_path: Path) -> bool:
         return True
 
 
-def forget(run: Runner, plan: Plan, lock_path: Path) -> None:
-    """Drop the stamp before a call that changes what it stands for, such as ``pnpm add``."""
+@contextlib.contextmanager
+def forgotten(run: Runner, plan: Plan, lock_path: Path) -> Iterator[None]:
+    """Drop the stamp for a call that changes what it stands for, such as ``pnpm add``.
+
+    Nobody else installs meanwhile: what they would record is not what the call leaves.
+    """
     with files.locked(lock_path, on_wait=lambda: _waiting(plan, lock_path)):
         stamp.clear(run, plan)
+        yield
 
 
 def steps(plan: Plan) -> tuple[tuple[str, ...], ...]:

@@ -61,7 +61,7 @@ def node_migrate(project: Path) -> None:
         )
     program = _program("npx --yes pnpm import")
     _run([program, "import"], project, "node_migrate")
-    log.step("node_migrate", f"{pnpm.LOCKFILE} is made; remove the other: rm {' '.join(foreign)}")
+    log.done("node_migrate", f"{pnpm.LOCKFILE} is made; remove the other: rm {' '.join(foreign)}")
 
 
 def _findings(project: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -194,7 +195,7 @@ def _in_checkout(project: Path) -> bool:
 def _write_ignore(project: Path, owner: tuple[int, int]) -> None:
     """A .gitignore inside the store: the user's own stays as it is."""
     relative = f"{STORE}/.gitignore"
-    if not log.command(f"echo '*' > {project / relative}"):
+    if not log.command(f"echo '*' > {shlex.quote(str(project / relative))}"):
         return
     try:
         descriptor = files.open_below(

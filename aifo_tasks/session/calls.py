@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,10 +28,10 @@ def call(work: Workplace, argv: Sequence[str], *, cwd: str, choices: Choices) ->
 
         print_call(work, argv, cwd, variables)
         return 0
-    if changing:
-        ready.forget_install(work, greeted)
     request = launcher.Call(argv=argv, cwd=cwd, environment=variables)
-    return launcher.attach(greeted.connection, request)
+    alone = ready.changing_modules(work, greeted) if changing else contextlib.nullcontext()
+    with alone:
+        return launcher.attach(greeted.connection, request)
 
 
 def environment(work: Workplace) -> dict[str, str]:

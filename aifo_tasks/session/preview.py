@@ -22,10 +22,15 @@ def print_call(
     endpoint = provision.find()
     implied = endpoint is None or endpoint.source in {"DOCKER_HOST", "default socket"}
     client = preview.client_argv("docker", "" if endpoint is None or implied else endpoint.url)
-    variables = [
-        (name, None if os.environ.get(name) == value else value)
+    own = {name for name, value in environment.items() if os.environ.get(name) == value}
+    lent = {
+        name
         for name, value in environment.items()
+        if name not in own and os.environ.get(f"AIFO_ENV_{name}") == value
+    }
+    variables = [
+        (name, None if name in own | lent else value) for name, value in environment.items()
     ]
-    log.command(
-        shlex.join(preview.exec_argv(work.plan.name, argv, client, cwd=cwd, environment=variables))
-    )
+    prefix = "".join(f'{name}="$AIFO_ENV_{name}" ' for name in sorted(lent))
+    exec_argv = preview.exec_argv(work.plan.name, argv, client, cwd=cwd, environment=variables)
+    log.command(prefix + shlex.join(exec_argv))

@@ -91,10 +91,14 @@ def sidecar(work: Workplace, greeted: Greeted) -> Sidecar:
     own = set(work.plan.environment()) - {"LANG"}  # the only one that is a wish of the caller's
     declared = [tool.name for tool in work.toolchain.tools if tool.development]
 
+    def forget() -> None:
+        with ready.changing_modules(work, greeted):
+            pass
+
     def before(words: Sequence[str]) -> Callable[[], None] | None:
         if work.install is None or not work.install.manager.changes_modules(words):
             return None
-        return lambda: ready.forget_install(work, greeted)
+        return forget
 
     return Sidecar(
         toolchain=work.toolchain,
@@ -127,11 +131,11 @@ async def _serve(
         if signal.getsignal(number) is not signal.SIG_IGN:
             asyncio.get_running_loop().add_signal_handler(number, ending.set)
     proxy = Proxy(settings)
+    directory = session_dir(session) / "proxy"
+    path = directory / "toolexec.sock"
     try:
         if transport == "unix":
-            directory = session_dir(session) / "proxy"
             files.make_directory(directory, mode=0o755)
-            path = directory / "toolexec.sock"
             proxy.listen_unix(path)
             url = f"unix://{path}"
             address = Address(url=url, token_file=token_file, socket=directory)
@@ -175,10 +179,11 @@ def _alone(session: str) -> Iterator[None]:
     path = session_dir(session) / "proxy.lock"
     descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AifoError("proxy", "another one serves this project already") from None
         yield
-    except BlockingIOError:
-        raise AifoError("proxy", "another one serves this project already") from None
     finally:
         os.close(descriptor)
 

@@ -82,7 +82,7 @@ def prepare(work: Workplace, choices: Choices, *, changing: bool = False) -> Gre
         overlay.check_host(work.plan.project, work.covered)
         mounts.make_mount_points(work)
         volumes = mounts.ensure_volumes(engine, work)
-        if work.toolchain.network == "install-only":
+        if work.toolchain.network == "install-only" and not changing:
             _install_apart(engine, work, volumes, changing=changing)
         return _started(engine, work, volumes, changing=changing)
 
@@ -90,8 +90,8 @@ def prepare(work: Workplace, choices: Choices, *, changing: bool = False) -> Gre
 def connect(*, consent: bool) -> Engine:
     """The engine that answers, through its SDK; one is started or installed with consent.
 
-    Raises EngineError for one that cannot mount what lies on this machine, and in a dry run
-    that would have to start one first.
+    Raises EngineError for one that cannot mount what lies on this machine, for one that maps
+    users (rootless, userns-remap), and in a dry run that would have to start one first.
     """
     from aifo_tasks.engine import docker, provision
 
@@ -108,7 +108,15 @@ def connect(*, consent: bool) -> Engine:
             if endpoint.source == "DOCKER_HOST"
             else "docker context use default",
         )
-    return docker.connect(endpoint.url)
+    engine = docker.connect(endpoint.url)
+    info = engine.info()
+    if info.rootless or info.userns_remap:
+        raise EngineError(
+            "engine",
+            f"{endpoint.url} maps users to others: files would not get the right owner yet",
+            hint="DOCKER_HOST=unix:///var/run/docker.sock",
+        )
+    return engine
 
 
 def image_reason(toolchain: Toolchain) -> str | None:
@@ -158,14 +166,33 @@ def _started(
 def _install_apart(
     engine: Engine, work: Workplace, volumes: Mapping[str, str], *, changing: bool
 ) -> None:
-    """Install in a sidecar of its own that has a network, and end it."""
+    """Install in a sidecar of its own that has a network, and end it on every path."""
+    apart = networked(work)
+    try:
+        greeted = _started(engine, apart, volumes, changing=changing)
+        if greeted is not None:
+            greeted.connection.close()
+    finally:
+        if log.is_dry_run():
+            engine.remove_container(apart.plan.name)
+        else:
+            end(engine, apart)
+
+
+def networked(work: Workplace) -> Workplace:
+    """The same with a network where only installs have one."""
+    if work.toolchain.network != "install-only":
+        return work
     toolchain = replace(work.toolchain, network="bridge")
-    apart = replace(work, plan=replace(work.plan, toolchain=toolchain, network="bridge"))
-    greeted = _started(engine, apart, volumes, changing=changing)
-    if greeted is not None:
-        greeted.connection.close()
-        engine.remove_container(greeted.record.name)
-        record.forget(work.plan.session, greeted.record.name)
+    return replace(work, plan=replace(work.plan, toolchain=toolchain, network="bridge"))
+
+
+def end(engine: Engine, work: Workplace) -> None:
+    """End the sidecars of exactly this plan."""
+    mine = {"io.aifo.session": work.plan.session, "io.aifo.spec": work.plan.digest()}
+    for state in engine.containers(mine):
+        engine.remove_container(state.name)
+        record.forget(work.plan.session, state.name)
 
 
 def _settle(
@@ -214,12 +241,14 @@ def _settle(
         )
 
 
-def forget_install(work: Workplace, greeted: Greeted) -> None:
-    """Drop the stamp before a call that changes what it stands for."""
+@contextlib.contextmanager
+def changing_modules(work: Workplace, greeted: Greeted) -> Iterator[None]:
+    """Drop the stamp and keep every install out while a call changes what it stands for."""
     from aifo_tasks.install import frozen
 
     assert work.install is not None
-    frozen.forget(Inside(greeted), work.install, work.lock)
+    with frozen.forgotten(Inside(greeted), work.install, work.lock):
+        yield
 
 
 def _say_waiting(work: Workplace) -> None:

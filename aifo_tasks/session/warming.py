@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from aifo_tasks import files, log
 from aifo_tasks.errors import InstallError
+from aifo_tasks.install.api import Plan
+from aifo_tasks.model import WORKSPACE
 from aifo_tasks.session import ready
 from aifo_tasks.session.workplace import Choices, Workplace
 from aifo_tasks.sidecar.inside import Inside
+
+_STAMP = ".aifo-warm"
 
 
 def reason(work: Workplace) -> str | None:
@@ -16,12 +20,13 @@ def reason(work: Workplace) -> str | None:
     """
     if work.install is None or not work.locked:
         return None
-    stamp = work.install.store.host / _STAMP
     try:
-        found = stamp.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
+        found = files.read_below(work.install.store.host, _STAMP)
+    except FileNotFoundError:  # no store yet
+        found = None
+    if found is None:
         return "the store was not warmed yet"
-    return None if found == work.wanted() else "the lockfile changed"
+    return None if found.strip() == work.wanted().encode() else "the lockfile changed"
 
 
 def warm_cache(work: Workplace, choices: Choices) -> None:
@@ -31,36 +36,42 @@ def warm_cache(work: Workplace, choices: Choices) -> None:
     if install is None or not work.locked:
         log.step(subject, "there is no lockfile: nothing to fetch")
         return
-    greeted = ready.prepare(work, choices, changing=True)
-    argv = install.manager.fetch_argv(install.store)
+    online = ready.networked(work)
+    greeted = ready.prepare(online, choices, changing=True)
     if greeted is None:
         from aifo_tasks.session.preview import print_call
 
-        print_call(work, argv, "/workspace", dict(install.manager.ENVIRONMENT))
+        argv = install.manager.fetch_argv(install.store)
+        print_call(work, argv, WORKSPACE, dict(install.manager.ENVIRONMENT))
         return
     greeted.connection.close()
-    wanted = work.wanted()
-    output = bytearray()
-    with files.locked(work.lock) as lock:
-        log.step(subject, "fetching")
-
-        def show(data: bytes) -> None:
-            output.extend(data)
-            del output[:-8192]
-            for line in data.decode("utf-8", "replace").splitlines():
-                log.progress(subject, line)
-
-        run = Inside(greeted)
-        status = run(
-            argv, environment=dict(install.manager.ENVIRONMENT), stdin=lock, on_output=show
-        )
-        if status != 0:
-            text = output.decode("utf-8", "replace").rstrip()
-            raise InstallError(subject, f"exit status {status}\n{text}")
-        script = 'printf "%s\\n" "$1" >"$2.new"; mv -f "$2.new" "$2"'
-        path = f"{install.store.target}/{_STAMP}"
-        run(["sh", "-c", script, "sh", wanted, path], on_output=output.extend)
+    try:
+        with files.locked(work.lock, on_wait=lambda: log.step(subject, "waiting")) as lock:
+            log.step(subject, "fetching")
+            _fetch(Inside(greeted), install, lock, work.wanted(), subject)
+    finally:
+        if online is not work:
+            ready.end(ready.connect(consent=False), online)
     log.step(subject, "the store holds what the lockfile names")
 
 
-_STAMP = ".aifo-warm"
+def _fetch(run: Inside, install: Plan, lock: int, wanted: str, subject: str) -> None:
+    output = bytearray()
+
+    def show(data: bytes) -> None:
+        output.extend(data)
+        del output[:-8192]
+        for line in data.decode("utf-8", "replace").splitlines():
+            log.progress(subject, line)
+
+    path = f"{install.store.target}/{_STAMP}"
+    script = 'printf "%s\\n" "$1" >"$2.new" && mv -f "$2.new" "$2"'
+    status = run(
+        install.manager.fetch_argv(install.store),
+        environment=dict(install.manager.ENVIRONMENT),
+        stdin=lock,
+        on_output=show,
+    ) or run(["sh", "-c", script, "sh", wanted, path], on_output=show)
+    if status != 0:
+        text = output.decode("utf-8", "replace").rstrip()
+        raise InstallError(subject, f"exit status {status}\n{text}")

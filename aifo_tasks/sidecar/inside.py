@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
+from aifo_tasks import log
 from aifo_tasks.model import WORKSPACE
 from aifo_tasks.sidecar.record import Greeted
 from aifo_tasks.toolexec import launcher
@@ -16,6 +18,7 @@ class Inside:
     """Runs a command in a greeted sidecar, over a connection of its own; see overlay.Runner."""
 
     def __init__(self, greeted: Greeted) -> None:
+        self._name = greeted.record.name
         self._peer = greeted.record.peer
 
     def __call__(
@@ -28,6 +31,10 @@ class Inside:
         on_output: Callable[[bytes], None],
     ) -> int:
         """The exit status; raises SidecarLostError and UnreachableError."""
+        from aifo_tasks.engine import preview
+
+        shown = preview.exec_argv(self._name, argv, cwd=cwd, environment=tuple(environment.items()))
+        assert log.command(shlex.join(shown)), "a dry run calls nothing"
         request = launcher.Call(argv=argv, cwd=cwd, environment=environment)
         return launcher.capture(
             launcher.connect(self._peer), request, stdin=stdin, on_output=on_output

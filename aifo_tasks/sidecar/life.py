@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
+import secrets
 import shlex
 import shutil
 import time
@@ -14,8 +14,8 @@ from aifo_tasks import files, log, native
 from aifo_tasks.engine.api import ContainerState, Engine
 from aifo_tasks.errors import AifoError, EngineError
 from aifo_tasks.sidecar import network, record
-from aifo_tasks.sidecar.identity import Owner, session_dir, user_label
-from aifo_tasks.sidecar.plan import Host, Plan, adapted, container_spec, passwd
+from aifo_tasks.sidecar.identity import Owner, user_label
+from aifo_tasks.sidecar.plan import Host, Plan, confined, container_spec, passwd
 from aifo_tasks.sidecar.record import Greeted, Record
 from aifo_tasks.toolexec import launcher
 from aifo_tasks.toolexec.launcher import UnreachableError
@@ -30,17 +30,19 @@ KEPT_WARM = 2
 def ensure(engine: Engine, plan: Plan, volumes: Mapping[str, str]) -> Greeted | None:
     """The sidecar of this plan, running and greeted; started when there is none.
 
-    None in a dry run that would start it. Raises EngineError when the engine refuses, and
+    None in a dry run. Raises EngineError when the engine refuses, and
     AifoError when init does not answer; nothing is left running then.
     """
     running = _of_kind(engine, plan)
     for state in running:
         if state.labels.get("io.aifo.spec") == plan.digest():
+            if log.is_dry_run():
+                return None  # it runs already: only the call is left to print
             found = _greeted(engine, plan, state)
             if found is not None:
                 return found
     others = [state for state in running if state.labels.get("io.aifo.spec") != plan.digest()]
-    name = _free_name(plan, others)
+    name = _free_name(plan, running)
     _make_room(engine, plan, others)
     return _start(engine, plan, name, volumes)
 
@@ -59,8 +61,7 @@ def stop(engine: Engine, *, session: str | None) -> tuple[str, ...]:
         sessions.add(state.labels.get("io.aifo.session", ""))
         engine.stop(state.name, seconds=2)
         engine.remove_container(state.name)
-        if not log.is_dry_run():
-            _forget(state)
+        _forget(state)
         names.append(state.name)
     for ended in sessions - {""}:
         network.remove(engine, ended)
@@ -68,17 +69,14 @@ def stop(engine: Engine, *, session: str | None) -> tuple[str, ...]:
 
 
 def reap(engine: Engine) -> tuple[str, ...]:
-    """Remove what dead owners left: containers that ended, and sessions nobody holds.
+    """Remove what a killed process left: containers of ours that ended and were not removed.
 
-    A session of a project has no owner and ends by idleness; other sessions live as long as
-    somebody holds the lock in their directory. Only this user's on this machine are touched.
+    Only this user's on this machine, started from this run directory, are touched.
     """
     gone = []
     mine = {"io.aifo.user": user_label(), "io.aifo.run-dir": str(files.run_dir())}
     for state in engine.containers({**mine, "io.aifo.kind": ""}):
-        session = state.labels.get("io.aifo.session", "")
-        owned = state.labels.get("io.aifo.owner") == "process"
-        if state.status in {"exited", "dead"} or (owned and not _is_held(session)):
+        if state.status in {"exited", "dead"}:
             engine.remove_container(state.name)
             _forget(state)
             gone.append(state.name)
@@ -106,6 +104,10 @@ def _greeted(engine: Engine, plan: Plan, state: ContainerState) -> Greeted | Non
         entry = _entry(plan, host, details)
         found = record.greet(entry)
     except UnreachableError as error:
+        if not host.socket.exists():  # it takes no new call and leaves with its last one
+            return None
+        if error.reason == "busy":
+            raise
         log.warn(details.name, f"{error.problem}; it is ended and started again")
         engine.remove_container(details.name)
         return None
@@ -113,9 +115,12 @@ def _greeted(engine: Engine, plan: Plan, state: ContainerState) -> Greeted | Non
     return found
 
 
-def _free_name(plan: Plan, others: list[ContainerState]) -> str:
-    taken = {state.name for state in others}
-    return plan.name if plan.name not in taken else f"{plan.name}-{plan.digest()[:8]}"
+def _free_name(plan: Plan, running: list[ContainerState]) -> str:
+    taken = {state.name for state in running}
+    for name in (plan.name, f"{plan.name}-{plan.digest()[:8]}"):
+        if name not in taken:
+            return name
+    return f"{plan.name}-{secrets.token_hex(4)}"  # beside one of the same spec that leaves
 
 
 def _make_room(engine: Engine, plan: Plan, others: list[ContainerState]) -> None:
@@ -149,7 +154,7 @@ def _start(engine: Engine, plan: Plan, name: str, volumes: Mapping[str, str]) ->
     ended = engine.container(name)
     if ended is not None and not ended.running:  # it keeps the name until it is removed
         engine.remove_container(name)
-    state = engine.start(adapted(spec, info, apparmor=apparmor_profile()))
+    state = engine.start(confined(spec, info, apparmor=apparmor_profile()))
     if log.is_dry_run():
         return None
     try:
@@ -233,7 +238,7 @@ def apparmor_profile() -> str:
 
 def _forget(state: ContainerState) -> None:
     """Remove the records and the run directory of a sidecar of this run directory."""
-    if state.labels.get("io.aifo.run-dir") != str(files.run_dir()):
+    if log.is_dry_run() or state.labels.get("io.aifo.run-dir") != str(files.run_dir()):
         return
     session = state.labels.get("io.aifo.session", "")
     if session:
@@ -241,18 +246,3 @@ def _forget(state: ContainerState) -> None:
     directory = files.run_dir() / state.name
     if directory.is_dir() and not directory.is_symlink():
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def _is_held(session: str) -> bool:
-    """True while a process holds the session's lock."""
-    try:
-        descriptor = os.open(session_dir(session) / "lock", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

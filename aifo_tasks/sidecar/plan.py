@@ -157,23 +157,14 @@ def labels(plan: Plan) -> tuple[tuple[str, str], ...]:
     )
 
 
-def adapted(spec: ContainerSpec, info: EngineInfo, *, apparmor: str) -> ContainerSpec:
-    """The spec as this engine needs it, so that files get the right owner on the host.
-
-    A rootless Docker maps its root to the caller; a rootless Podman keeps the caller's id; an
-    engine with remapped users must not remap these. ``apparmor`` names a profile or is "".
-    """
+def confined(spec: ContainerSpec, info: EngineInfo, *, apparmor: str) -> ContainerSpec:
+    """The spec under an AppArmor profile, where the engine has AppArmor and ``apparmor`` names
+    one."""
     from dataclasses import replace
 
-    if info.rootless and info.name == "podman":
-        spec = replace(spec, userns="keep-id")
-    elif info.rootless:
-        spec = replace(spec, user="0:0")
-    elif info.userns_remap:
-        spec = replace(spec, userns="host")
-    if info.apparmor and apparmor:
-        spec = replace(spec, security_opt=(*spec.security_opt, f"apparmor={apparmor}"))
-    return spec
+    if not (info.apparmor and apparmor):
+        return spec
+    return replace(spec, security_opt=(*spec.security_opt, f"apparmor={apparmor}"))
 
 
 def passwd(owner: Owner) -> tuple[bytes, bytes]:

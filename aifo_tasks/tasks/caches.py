@@ -108,7 +108,7 @@ def purge(*, overlays: bool, yes: bool) -> None:
     root = project.config().root
     engine = ready.connect(consent=False)
     freed = cache.purge(engine, project.config(), owner_of(root).uid, overlays=overlays)
-    log.step("purge_caches", f"freed {size_text(freed)}")
+    log.done("purge_caches", f"freed {size_text(freed)}")
 
 
 def export(kind: str, *, file: str) -> None:
@@ -121,7 +121,7 @@ def export(kind: str, *, file: str) -> None:
     engine = ready.connect(consent=False)
     image = work.image
     cache.export_archive(engine, work.toolchain, work.plan.owner.uid, image, path)
-    log.step(f"export_cache {kind}", f"wrote {path}")
+    log.done(f"export_cache {kind}", f"wrote {path}")
 
 
 def import_(kind: str, *, file: str) -> None:
@@ -134,7 +134,7 @@ def import_(kind: str, *, file: str) -> None:
     owner = work.owner
     engine = ready.connect(consent=False)
     cache.import_archive(engine, work.toolchain, owner, work.image, path)
-    log.step(f"import_cache {kind}", f"read {path}")
+    log.done(f"import_cache {kind}", f"read {path}")
 
 
 def size_text(size: int | None) -> str:

@@ -45,4 +45,4 @@ def engine_stop() -> None:
     """End the private engine, if one runs."""
     from aifo_tasks.engine import provision
 
-    log.step("engine", "stopped" if provision.stop() else "no private engine runs")
+    log.done("engine", "stopped" if provision.stop() else "no private engine runs")

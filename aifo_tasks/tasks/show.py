@@ -77,4 +77,4 @@ def approve() -> None:
         log.step("trust", "nothing in this project's files reaches the host")
         return
     trust.approve(asked.files)
-    log.step("trust", "approved until one of these files changes")
+    log.done("trust", "approved until one of these files changes")

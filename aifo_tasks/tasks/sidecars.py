@@ -79,4 +79,4 @@ def stop(*, all: bool, yes: bool) -> None:  # noqa: A002  # the variable's name 
     engine = ready.connect(consent=yes)
     mine = project_session(project.config().root.resolve())
     names = ready.stop(engine, None if all else mine)
-    log.step("sidecar_stop", f"stopped {', '.join(names)}" if names else "no sidecar runs")
+    log.done("sidecar_stop", f"stopped {', '.join(names)}" if names else "no sidecar runs")

@@ -143,7 +143,8 @@ def greet(connection: socket.socket) -> Welcome:
     try:
         answer = _Link(connection).receive()
     except TimeoutError:
-        raise UnreachableError("sidecar", f"does not answer within {PATIENCE:g} s") from None
+        problem = f"does not answer within {PATIENCE:g} s"
+        raise UnreachableError("sidecar", problem, reason="busy") from None
     if answer is None:
         raise UnreachableError("sidecar", "ended before it answered")
     connection.settimeout(None)

@@ -69,7 +69,10 @@ def test_a_link_to_somewhere_else_is_refused(fresh: Project, tmp_path: Path, nam
     assert not fresh.sidecars()
 
 
-def test_a_volume_that_is_a_bind_mount_is_refused(fresh: Project, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["none", "tmpfs"])
+def test_a_volume_that_is_a_bind_mount_is_refused(
+    fresh: Project, tmp_path: Path, kind: str
+) -> None:
     assert fresh.call("true").returncode == 0
     assert fresh.doit("run", "sidecar_stop").returncode == 0
     (volume,) = fresh.volumes()
@@ -82,7 +85,7 @@ def test_a_volume_that_is_a_bind_mount_is_refused(fresh: Project, tmp_path: Path
     docker("volume", "rm", volume)
     docker(
         "volume", "create", *filter(None, labels),
-        "--opt", "type=none", "--opt", "o=bind", "--opt", f"device={host}", volume,
+        "--opt", f"type={kind}", "--opt", "o=bind", "--opt", f"device={host}", volume,
     )  # fmt: skip
     done = fresh.call("echo", "ran")
     assert (done.stdout, done.returncode) == ("", 1)

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from aifo_tasks import cache, log, overlay
+from aifo_tasks import cache, files, log, overlay
 from aifo_tasks.engine.api import ContainerSpec, Finished, ImageState, MountSpec, VolumeSpec
 from aifo_tasks.errors import AifoError, EngineError
 from aifo_tasks.model import Cache, Config, Image, Registry, Toolchain
 from aifo_tasks.overlay import Directory, Place
+from aifo_tasks.sidecar.identity import user_label
 from tests.contract.fake import Fake
 
 IMAGE = "toolchain:latest"
@@ -113,6 +114,11 @@ def test_what_is_missing_is_made_and_owned_by_one_container(engine: Fake, chown:
 def test_the_owning_container_can_do_nothing_else() -> None:
     assert cache.own_spec(["aifo-x"], OWNER, IMAGE) == ContainerSpec(
         image=IMAGE,
+        labels=(
+            ("io.aifo.kind", "own"),
+            ("io.aifo.run-dir", str(files.run_dir())),
+            ("io.aifo.user", user_label()),
+        ),
         entrypoint=("chown", "1000:1001", "/volumes/0"),
         mounts=(MountSpec(kind="volume", source="aifo-x", target="/volumes/0"),),
         user="0:0",

@@ -203,7 +203,10 @@ def test_the_install_gets_the_lock_as_its_input(bench: Bench) -> None:
 
 def test_a_call_that_changes_the_overlay_drops_the_stamp(bench: Bench) -> None:
     ensure(bench)
-    frozen.forget(bench.run, bench.plan, bench.lock_path)
+    with frozen.forgotten(bench.run, bench.plan, bench.lock_path):
+        assert not bench.stamp.exists()
+        with bench.lock_path.open() as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     assert not bench.stamp.exists()
     assert ensure(bench) is True
 
