@@ -224,6 +224,11 @@ def test_a_third_spec_retires_the_oldest(fresh: Project) -> None:
             assert running[0].stdout is not None
             assert running[0].stdout.readline() == b"on\n"
     assert len(fresh.sidecars()) == 3
+    first = text.replace("3g", "1g")
+    fresh.write("toolchains.yaml", first)
+    assert fresh.call("true").returncode == 0  # beside the one that leaves
+    assert running[0].poll() is None
     stdout, _ = running[0].communicate(b"still here\n", timeout=20)
     assert (stdout, running[0].returncode) == (b"still here\n", 0)
     eventually(lambda: len(fresh.sidecars()) == 2)
+    assert fresh.call("true").stderr == ""
