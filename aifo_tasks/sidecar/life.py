@@ -41,6 +41,7 @@ def ensure(engine: Engine, plan: Plan, volumes: Mapping[str, str]) -> Greeted | 
             found = _greeted(engine, plan, state)
             if found is not None:
                 return found
+            running = _of_kind(engine, plan)  # that one was ended, or leaves by itself
     others = [state for state in running if state.labels.get("io.aifo.spec") != plan.digest()]
     name = _free_name(plan, running)
     _make_room(engine, plan, others)
