@@ -13,7 +13,6 @@ from aifo_tasks.session.workplace import Workplace
 
 def ensure_volumes(engine: Engine, work: Workplace) -> dict[str, str]:
     """Make the volumes of a plan and own them; the actual name of each declared one."""
-
     kind, uid = work.toolchain.kind, work.plan.owner.uid
     names = {
         declared.volume: cache.volume_for(engine, declared.volume, uid)
