@@ -4,6 +4,7 @@
  * whoever comes next: it accepts, says so, and init makes the next one meanwhile. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -45,12 +46,23 @@ static struct init {
 
 static noreturn void usage(void)
 {
-	die(2, NAME, "usage: aifo-init --socket PATH --spec DIGEST [--stamp PATH] [--idle SECONDS]");
+	die(2, NAME,
+	    "usage: aifo-init --socket PATH --spec DIGEST [--stamp PATH] [--idle SECONDS] "
+	    "[--caller UID]");
+}
+
+static long number(const char *text, long most)
+{
+	char *rest;
+	long value = strtol(text, &rest, 10);
+
+	if (*text == '\0' || *rest != '\0' || value < 0 || value > most)
+		usage();
+	return value;
 }
 
 static void parse(char **argument, struct settings *settings)
 {
-	char *rest = NULL;
 
 	*settings = (struct settings){.idle = 1800};
 	for (; argument[0] != NULL; argument += 2) {
@@ -63,12 +75,13 @@ static void parse(char **argument, struct settings *settings)
 		else if (strcmp(argument[0], "--stamp") == 0)
 			settings->stamp = argument[1];
 		else if (strcmp(argument[0], "--idle") == 0)
-			settings->idle = strtol(argument[1], &rest, 10);
+			settings->idle = number(argument[1], INT_MAX);
+		else if (strcmp(argument[0], "--caller") == 0)
+			settings->caller = (uid_t)number(argument[1], INT_MAX);
 		else
 			usage();
 	}
-	bool bad_number = rest != NULL && (*rest != '\0' || settings->idle < 0);
-	if (settings->socket == NULL || settings->spec == NULL || bad_number)
+	if (settings->socket == NULL || settings->spec == NULL)
 		usage();
 }
 
@@ -121,7 +134,7 @@ static void start_listening(void)
 	strcpy(address.sun_path, path);
 	init.listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	unlink(path);
-	mode_t mask = umask(0077);
+	mode_t mask = umask(init.settings.caller != 0 ? 0 : 0077); /* is_welcome() decides */
 	if (init.listener < 0 || bind(init.listener, (struct sockaddr *)&address, sizeof address) ||
 	    listen(init.listener, BACKLOG))
 		die(1, NAME, "%s: cannot listen: %s", path, strerror(errno));
@@ -134,7 +147,7 @@ static bool is_welcome(int connection)
 	socklen_t size = sizeof peer;
 
 	return getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-	       (peer.uid == getuid() || peer.uid == 0);
+	       (peer.uid == getuid() || peer.uid == 0 || peer.uid == init.settings.caller);
 }
 
 /* Waits for a caller, tells init, serves. Ends with init as long as nobody came. */

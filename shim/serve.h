@@ -3,6 +3,7 @@
 #define SERVE_H
 
 #include <stdnoreturn.h>
+#include <sys/types.h>
 
 #include "frame.h"
 
@@ -11,6 +12,7 @@ struct settings {
 	const char *spec;   /* digest of the spec that the sidecar was started with */
 	const char *stamp;  /* file that every welcome carries; NULL for none */
 	long idle;          /* seconds until init ends by itself; 0 for never */
+	uid_t caller;       /* may call besides root and init's own user; 0 for nobody */
 };
 
 /* Runs in a process of its own, below init, and ends it. */

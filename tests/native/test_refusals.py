@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from aifo_tasks.toolexec import frames, launcher
-from aifo_tasks.toolexec.frames import Decoder, Failed, Frame, Stage, Type
+from aifo_tasks.toolexec.frames import Decoder, Failed, Frame, Stage, Type, Welcome
 from tests.native.running import GENEROUS, Init, call_frame
 
 TABLES = json.loads((Path(__file__).parents[1] / "data/frames.json").read_text(encoding="utf-8"))
@@ -217,3 +217,27 @@ def test_another_users_processes_get_nothing(init: Init, short_path: Path) -> No
     argv = [*become, "perl", "-e", STRANGER, str(init.socket)]
     done = subprocess.run(argv, capture_output=True, check=False)
     assert (done.stdout, done.stderr) == (b"connected 0", b"")
+
+
+GUEST = """
+use Socket;
+socket(my $init, AF_UNIX, SOCK_STREAM, 0) or die;
+connect($init, sockaddr_un($ARGV[0])) or die $!;
+syswrite($init, pack('H*', $ARGV[1])) or die $!;
+sysread($init, my $answer, 4096);
+print unpack('H*', $answer);
+"""
+
+
+def test_a_user_who_was_named_may_call(start: Callable[..., Init], short_path: Path) -> None:
+    """A container whose user is nobody's is called by whoever started it."""
+    short_path.chmod(0o777)
+    hello = Frame(type=Type.HELLO).encode().hex()
+    init = start("--caller", "65534")
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    become = nobody if os.getuid() == 0 else ["sudo", "-n", *nobody]
+    argv = [*become, "perl", "-e", GUEST, str(init.socket), hello]
+    done = subprocess.run(argv, capture_output=True, check=True)
+    (frame,) = Decoder().feed(bytes.fromhex(done.stdout.decode()))
+    assert frame.type is Type.WELCOME
+    assert Welcome.decode(frame.payload).spec == "0123abcd"
