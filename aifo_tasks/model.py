@@ -177,6 +177,30 @@ class Toolchain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Language:
+    """How one source file of a language is compiled and run.
+
+    ``file`` is the name the source gets, ``extension`` the one such files have. ``image`` is
+    the image of the toolchain the file names, or one of the language's own. The words of
+    ``compile`` (empty: nothing is compiled) and ``run`` may hold ``{file}``, ``{workdir}``
+    and ``{build}``. ``environment`` is added to PATH, HOME and TMPDIR. ``time`` and
+    ``memory`` multiply the base limits.
+    """
+
+    code: str
+    name: str
+    image: Image
+    extension: str
+    file: str
+    run: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
+    compile: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    time: float = 1
+    memory: float = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Registry:
     """Where references are looked for; a blank prefix means none."""
 
@@ -198,6 +222,7 @@ class Config:
     files: tuple[Path, ...]
     registry: Registry
     toolchains: tuple[Toolchain, ...]
+    languages: tuple[Language, ...] = ()
     notifications_command: tuple[str, ...] = ()
 
     def toolchain(self, word: str) -> Toolchain | None:
@@ -207,9 +232,19 @@ class Config:
                 return toolchain
         return None
 
+    def language(self, word: str) -> Language | None:
+        """The language whose code or alias is ``word``, whatever its case."""
+        for language in self.languages:
+            if word.lower() in (language.code, *language.aliases):
+                return language
+        return None
+
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 """Variables of the host that builds and sidecars get as they are; in no layer, label or digest."""
+
+PLACEHOLDERS = ("{file}", "{workdir}", "{build}")
+"""What a language's commands say for the source, its directory, and where products go."""
 
 WORKSPACE = "/workspace"
 HOME = "/home/coder"

@@ -14,6 +14,7 @@ from aifo_tasks.model import (
     Cache,
     Config,
     Image,
+    Language,
     Limits,
     Mount,
     Overlay,
@@ -29,12 +30,19 @@ Data = Mapping[str, Any]  # the schema has been checked; its shape is the model'
 
 def config(data: Data, *, root: Path, files: tuple[Path, ...]) -> Config:
     """The model of data that has passed the schema and the rules, its paths absolute."""
+    toolchains = tuple(
+        _toolchain(kind, toolchain) for kind, toolchain in data["toolchains"].items()
+    )
+    images = {toolchain.kind: toolchain.image for toolchain in toolchains}
     return Config(
         root=root,
         files=files,
         registry=_registry(data.get("registry", {})),
-        toolchains=tuple(
-            _toolchain(kind, toolchain) for kind, toolchain in data["toolchains"].items()
+        toolchains=toolchains,
+        languages=tuple(
+            _language(code, language, images)
+            for code, language in data.get("languages", {}).items()
+            if language.get("toolchain") in {None, *images}  # one that the project took away
         ),
         notifications_command=words(data.get("notifications-command", ())),
     )
@@ -85,6 +93,23 @@ def _toolchain(kind: str, data: Data) -> Toolchain:
         limits=_limits(data.get("limits", {})),
         network=data.get("network", "bridge"),
         policy=tuple(_rule(rule) for rule in data.get("policy", ())),
+    )
+
+
+def _language(code: str, data: Data, images: Mapping[str, Image]) -> Language:
+    """``images`` are the toolchains', by kind."""
+    return Language(
+        code=code,
+        name=data["name"],
+        image=_image(data["image"]) if "image" in data else images[data["toolchain"]],
+        extension=data["extension"],
+        file=data["file"],
+        run=tuple(data["run"]),
+        aliases=tuple(data.get("aliases", ())),
+        compile=tuple(data.get("compile", ())),
+        environment=tuple(data.get("environment", {}).items()),
+        time=data.get("time", 1),
+        memory=data.get("memory", 1),
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from aifo_tasks import files
 from aifo_tasks.config import read, rules, snapshot
 from aifo_tasks.config.tree import (
+    BUILTIN,
     Finding,
     Node,
     Spot,
@@ -27,7 +28,6 @@ from aifo_tasks.errors import AifoError
 from aifo_tasks.value import dataclass
 
 NAME = "toolchains.yaml"
-BUILTIN = "builtin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +86,7 @@ def builtin_path() -> Path:
 def context_findings(chain: Chain, merged: Node, root: Path) -> list[Finding]:
     """Build contexts that do not lie below the project, or below the shipped file."""
     found: list[Finding] = []
-    for _, toolchain in Spot(merged).get("toolchains").entries():
-        context = toolchain.get("image", "context")
+    for context in _contexts(merged):
         source = chain.sources[context.node.place.depth]
         top = source.path.parent if source.is_builtin else root
         relative = not context.text.startswith("/")  # else the schema says so
@@ -99,14 +98,21 @@ def context_findings(chain: Chain, merged: Node, root: Path) -> list[Finding]:
 def finished(chain: Chain, merged: Node) -> snapshot.Data:
     """Validated content as plain data, its host paths absolute."""
     data: snapshot.Data = json.loads(json.dumps(plain(merged)))  # no node in it is shared
-    for _, toolchain in Spot(merged).get("toolchains").entries():
-        below = data["toolchains"][toolchain.keys[-1]]
-        context = toolchain.get("image", "context")
+    for context in _contexts(merged):
+        group, owner, *_ = context.keys
         source = chain.sources[context.node.place.depth]
-        below["image"]["context"] = str(_resolve(source, context.text))
-        for mount in below.get("mounts", ()):
+        data[group][owner]["image"]["context"] = str(_resolve(source, context.text))
+    for toolchain in data["toolchains"].values():
+        for mount in toolchain.get("mounts", ()):
             mount["source"] = rules.host_path(mount["source"], Path.home())
     return data
+
+
+def _contexts(merged: Node) -> list[Spot]:
+    """The build context of every image that is declared."""
+    groups = [Spot(merged).get(group) for group in ("toolchains", "languages")]
+    images = [owner.get("image") for group in groups for _, owner in group.entries()]
+    return [image.get("context") for image in images if image.entries()]
 
 
 def _resolve(source: Source, relative: str) -> Path:

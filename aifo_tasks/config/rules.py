@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from aifo_tasks.config.build import size
-from aifo_tasks.config.tree import Finding, Node, Spot, quoted
+from aifo_tasks.config.tree import BUILTIN, Finding, Node, Spot, quoted
 from aifo_tasks.model import HOME, WORKSPACE
 
 OWN_VOLUMES = ("aifo-node-modules", "aifo-npm-cache")
@@ -32,7 +32,10 @@ def findings(merged: Node, *, root: Path, home: Path) -> list[Finding]:
     """
     top = Spot(merged).get("toolchains")
     toolchains = top.entries()
-    found = [*_words(top), *_tools(toolchains), *_names(toolchains)]
+    languages = Spot(merged).get("languages").entries()
+    found = [*_words(top), *_tools(toolchains), *_names(toolchains, languages)]
+    found += [*_codes(languages), *_toolchains(languages, {kind for kind, _ in toolchains})]
+    found += [finding for _, language in languages for finding in _image(language.get("image"))]
     for _, toolchain in toolchains:
         found += _image(toolchain.get("image"))
         found += _environment(toolchain.get("environment"))
@@ -83,6 +86,28 @@ def _words(top: Spot) -> Iterator[Finding]:
     return _clashes(claims)
 
 
+def _codes(languages: list[tuple[str, Spot]]) -> Iterator[Finding]:
+    """A word means one language."""
+    claims: list[_Claim] = []
+    for code, language in languages:
+        claims.append((code, code, language.finding(f"{quoted(code)} is also a word for")))
+        for alias in language.get("aliases").items():
+            if alias.text:
+                problem = f"the alias {quoted(alias.text)} is also a word for"
+                claims.append((alias.text, code, alias.finding(problem)))
+    return _clashes(claims)
+
+
+def _toolchains(languages: list[tuple[str, Spot]], kinds: set[str]) -> Iterator[Finding]:
+    """A language's toolchain is there; an inherited one goes with a toolchain taken away."""
+    for _, language in languages:
+        kind = language.get("toolchain")
+        if kind.text and kind.text not in kinds and kind.node.place.file != BUILTIN:
+            yield kind.finding(
+                f"there is no toolchain {quoted(kind.text)}", f"known: {', '.join(sorted(kinds))}"
+            )
+
+
 def _tools(toolchains: list[tuple[str, Spot]]) -> Iterator[Finding]:
     """A tool belongs to one toolchain; development tools may be offered by several."""
     claims: list[_Claim] = []
@@ -106,14 +131,17 @@ def _named(tools: Spot) -> list[Spot]:
     return [name for name in names if name.text]
 
 
-def _names(toolchains: list[tuple[str, Spot]]) -> Iterator[Finding]:
+def _names(
+    toolchains: list[tuple[str, Spot]], languages: list[tuple[str, Spot]]
+) -> Iterator[Finding]:
     """An image name and an overlay's volume have one owner; a cache's volume is no overlay's."""
     images: list[_Claim] = []
     volumes: list[_Claim] = []
-    for kind, toolchain in toolchains:
-        image = toolchain.get("image", "name")
+    for owner, declared in (*toolchains, *languages):
+        image = declared.get("image", "name")
         if image.text:
-            images.append((image.text, kind, image.finding("the same image name as")))
+            images.append((image.text, owner, image.finding("the same image name as")))
+    for kind, toolchain in toolchains:
         for overlay in toolchain.get("overlays").items():
             volume = overlay.get("volume")
             if volume.text:

@@ -17,6 +17,10 @@ _SHOWN = 60
 _PLAIN_KEY = re.compile(r"[\w+*-]+", re.ASCII)
 
 
+BUILTIN = "builtin"
+"""The name of the shipped file, in ``extends`` and in messages."""
+
+
 class Place(NamedTuple):
     """Where something is written; ``depth`` counts files along ``extends``, own file 0.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -82,7 +83,8 @@ def _marked(
 ) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
     """Every key the schema marks, as the keys that lead to it; ``*`` is any name."""
     if "$ref" in schema:
-        schema = whole["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+        keys = schema["$ref"].removeprefix("#/").split("/")
+        schema = functools.reduce(lambda below, key: below[key], keys, whole)
     if schema.get("x-trust"):
         yield (), schema
     for key, below in schema.get("properties", {}).items():

@@ -132,6 +132,7 @@ TOOLCHAIN = ("$defs", "toolchain")
         (("$defs", "package"), model.Package, set(), set()),
         (("$defs", "tool"), model.Tool, set(), {"development"}),
         (("$defs", "rule"), model.Rule, set(), set()),
+        (("$defs", "language"), model.Language, {"toolchain"}, {"code"}),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )
