@@ -99,7 +99,7 @@ def finished(chain: Chain, merged: Node) -> snapshot.Data:
     """Validated content as plain data, its host paths absolute."""
     data: snapshot.Data = json.loads(json.dumps(plain(merged)))  # no node in it is shared
     for context in _contexts(merged):
-        group, owner, *_ = context.keys
+        group, owner = map(str, context.keys[:2])
         source = chain.sources[context.node.place.depth]
         data[group][owner]["image"]["context"] = str(_resolve(source, context.text))
     for toolchain in data["toolchains"].values():

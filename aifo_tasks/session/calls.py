@@ -26,7 +26,7 @@ def call(work: Workplace, argv: Sequence[str], *, cwd: str, choices: Choices) ->
     if greeted is None:
         from aifo_tasks.session.preview import print_call
 
-        print_call(work, argv, cwd, variables)
+        print_call(work.plan.name, argv, cwd, variables)
         return 0
     request = launcher.Call(argv=argv, cwd=cwd, environment=variables)
     alone = ready.changing_modules(work, greeted) if changing else contextlib.nullcontext()

@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 
 from aifo_tasks import log
 from aifo_tasks.engine import preview, provision
-from aifo_tasks.session.workplace import Workplace
 
 
 def print_call(
-    work: Workplace, argv: Sequence[str], cwd: str, environment: Mapping[str, str]
+    container: str, argv: Sequence[str], cwd: str, environment: Mapping[str, str]
 ) -> None:
     """Print the call as ``docker exec`` makes it.
 
@@ -32,5 +31,5 @@ def print_call(
         (name, None if name in own | lent else value) for name, value in environment.items()
     ]
     prefix = "".join(f'{name}="$AIFO_ENV_{name}" ' for name in sorted(lent))
-    exec_argv = preview.exec_argv(work.plan.name, argv, client, cwd=cwd, environment=variables)
+    exec_argv = preview.exec_argv(container, argv, client, cwd=cwd, environment=variables)
     log.command(prefix + shlex.join(exec_argv))

@@ -218,7 +218,7 @@ def _settle(
             from aifo_tasks.session.preview import print_call
 
             for argv in frozen.steps(work.install):
-                print_call(work, argv, WORKSPACE, dict(work.install.manager.ENVIRONMENT))
+                print_call(work.plan.name, argv, WORKSPACE, dict(work.install.manager.ENVIRONMENT))
         return
     run = Inside(greeted)
     try:

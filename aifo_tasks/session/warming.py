@@ -42,7 +42,7 @@ def warm_cache(work: Workplace, choices: Choices) -> None:
         from aifo_tasks.session.preview import print_call
 
         argv = install.manager.fetch_argv(install.store)
-        print_call(work, argv, WORKSPACE, dict(install.manager.ENVIRONMENT))
+        print_call(work.plan.name, argv, WORKSPACE, dict(install.manager.ENVIRONMENT))
         return
     greeted.connection.close()
     try:

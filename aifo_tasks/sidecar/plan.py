@@ -31,7 +31,7 @@ class Plan:
     ``inputs`` is the digest of the image's declared inputs, ``covers`` maps container
     directories to the volumes over them, ``proxies`` are environment variables, ``binds``
     host directories outside the project and their targets, ``network`` the engine's network
-    to join.
+    to join, ``caller`` another user who may call tools besides root and the owner.
     """
 
     toolchain: Toolchain
@@ -45,6 +45,7 @@ class Plan:
     network: str = "bridge"
     certificates: Path | None = None
     stamp: str = ""
+    caller: int = 0
 
     def digest(self) -> str:
         """64 hexadecimal digits; init answers a greeting with them."""
@@ -124,6 +125,8 @@ def container_spec(
     if plan.stamp:
         command += ["--stamp", plan.stamp]
     command += ["--idle", str(limits.idle_seconds)]
+    if plan.caller:
+        command += ["--caller", str(plan.caller)]
     return ContainerSpec(
         image=plan.toolchain.image.reference,
         name=name,

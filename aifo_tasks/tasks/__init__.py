@@ -21,6 +21,7 @@ CREATORS: Mapping[str, tuple[str, ...]] = {
     "host": ("task_node_install", "task_node_guard", "task_node_migrate"),
     "proxies": ("task_proxy",),
     "shims": ("task_shims",),
+    "languages": ("task_run_code",),
     "show": ("task_toolchains", "task_registry", "task_trust"),
 }  # fmt: skip
 """Module of this package: names of the creators it defines, in the order of ``doit list``."""

@@ -91,6 +91,15 @@ declare(
     ),
     Variable(name="REF", kind="str", default="", help="an image reference"),
     Variable(name="FILE", kind="str", default="", help="a file to read or write"),
+    Variable(
+        name="TIME_LIMIT", kind="str", default="",
+        help="seconds after which the container ends (status 124)",
+    ),
+    Variable(name="MEMORY_LIMIT", kind="str", default="", help="memory, such as 512m"),
+    Variable(
+        name="OUTPUT_LIMIT", kind="str", default="",
+        help="what is shown of stdout and of stderr at most, such as 1m",
+    ),
     Variable(name="DIR", kind="str", default="", help="a directory to read or write"),
 )  # fmt: skip
 

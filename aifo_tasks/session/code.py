@@ -1,0 +1,235 @@
+"""One source file compiled and run in a container of its own, as its language declares."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import secrets
+import shlex
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from aifo_tasks import files, log
+from aifo_tasks.errors import AifoError, SidecarLostError
+from aifo_tasks.model import HOME, PLACEHOLDERS, WORKSPACE, Config, Language, Limits, Toolchain
+from aifo_tasks.session import ready, redirected
+from aifo_tasks.session.workplace import Choices
+from aifo_tasks.sidecar.identity import Owner, session_dir
+from aifo_tasks.sidecar.plan import SYSTEM_PATH, Plan
+from aifo_tasks.sidecar.record import Greeted
+from aifo_tasks.toolexec import launcher
+from aifo_tasks.value import dataclass
+
+if TYPE_CHECKING:
+    from aifo_tasks.engine.api import Engine
+
+SECONDS = 30
+MEMORY = 512 * 1024**2
+"""What a language's factors are multiplied with."""
+
+TIMED_OUT = 124
+
+_OWNER = Owner(uid=65532, gid=65532)
+_TEMPORARY = "/tmp"  # noqa: S108  # the container's
+_BUILD = HOME
+"""A tmpfs with exec that belongs to the container's user, outside the workspace."""
+
+_PROCESSES = 512
+_IDLE_SECONDS = 5
+"""After this a container ends by itself whose starter was killed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """A source file on this machine, its language, and the words after it."""
+
+    language: Language
+    source: Path
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Seconds for compiling and running together, bytes of memory, and bytes of each output
+    (0: as much as comes)."""
+
+    seconds: float
+    memory: int
+    output: int = 0
+
+
+def bounds(language: Language, *, seconds: float, memory: int, output: int) -> Bounds:
+    """What was asked for; 0 seconds or bytes of memory mean the language's own limits."""
+    return Bounds(
+        seconds=seconds or SECONDS * language.time,
+        memory=memory or int(MEMORY * language.memory),
+        output=output,
+    )
+
+
+def command(language: Language, words: Sequence[str]) -> list[str]:
+    """A declared command with its placeholders filled in and exactly the declared environment."""
+    values = (f"{WORKSPACE}/{language.file}", WORKSPACE, _BUILD)
+    filled = list(words)
+    for placeholder, value in zip(PLACEHOLDERS, values, strict=True):
+        filled = [word.replace(placeholder, value) for word in filled]
+    variables = {"PATH": SYSTEM_PATH, "HOME": _TEMPORARY, "TMPDIR": _TEMPORARY}
+    variables |= dict(language.environment)
+    return ["env", "-i", *(f"{name}={value}" for name, value in variables.items()), *filled]
+
+
+def run(config: Config, program: Program, allowed: Bounds, choices: Choices) -> int:
+    """Compile and run it on this process's own streams; returns its exit status.
+
+    The compiler's status when that fails, then the program does not run; 124 when the time
+    is over, whereupon the container and all in it are gone. Raises AifoError for what the
+    user can mend.
+    """
+    from aifo_tasks import registry
+    from aifo_tasks.image import build
+
+    toolchain = _toolchain(program.language, allowed)
+    engine = ready.connect(consent=choices.consent)
+    build.ensure(
+        engine, toolchain,
+        prefixes=registry.prefixes(config.registry, os.environ),
+        pull=choices.pull, no_cache=choices.no_cache, consent=choices.consent,
+    )  # fmt: skip
+    subject = f"run_code {program.language.code}"
+    with contextlib.ExitStack() as stack:
+        if allowed.output:
+            warn = functools.partial(log.warn, subject)
+            stack.enter_context(redirected.cut(allowed.output, warn))
+        status = _contained(engine, toolchain, program, allowed.seconds)
+    if status is None:
+        log.warn(subject, f"ended after {allowed.seconds:g} s")
+    return TIMED_OUT if status is None else status
+
+
+def _contained(
+    engine: Engine, toolchain: Toolchain, program: Program, seconds: float
+) -> int | None:
+    """The exit status of a run in a container that is gone afterwards; None: its time was over."""
+    session = secrets.token_hex(6)
+    with _source(program, session) as directory:
+        plan = _plan(toolchain, directory, session)
+        with _container(engine, plan) as greeted:
+            if greeted is None:
+                _preview(plan, program)
+                return 0
+            with _Ending(lambda: engine.remove_container(plan.name), seconds) as ending:
+                try:
+                    return _compile_and_run(greeted, program)
+                except SidecarLostError:
+                    if not ending.over:
+                        raise
+    return None
+
+
+def _toolchain(language: Language, allowed: Bounds) -> Toolchain:
+    """The language as a toolchain that nothing is installed in and that has no network."""
+    limits = Limits(memory=allowed.memory, pids=_PROCESSES, idle_seconds=_IDLE_SECONDS)
+    return Toolchain(
+        kind=f"code-{language.code}", image=language.image, limits=limits, network="none"
+    )
+
+
+def _plan(toolchain: Toolchain, directory: Path, session: str) -> Plan:
+    from aifo_tasks.image import recipe
+
+    return Plan(
+        toolchain=toolchain,
+        inputs=recipe.inputs(toolchain.image),
+        project=directory,
+        session=session,
+        owner=_OWNER,
+        network="none",
+        caller=os.getuid(),
+    )
+
+
+@contextlib.contextmanager
+def _source(program: Program, session: str) -> Iterator[Path]:
+    """A directory that holds a copy of the source under the name its language wants."""
+    directory = files.run_dir() / session
+    copy = directory / "code" / program.language.file
+    try:
+        text = program.source.read_bytes()
+    except OSError as error:
+        problem = os.strerror(error.errno or 0).lower()
+        raise AifoError(str(program.source), f"cannot be read: {problem}") from None
+    if log.command(f"install -D -m 644 -- {shlex.quote(str(program.source))} {copy}"):
+        session_dir(session)
+        files.make_directory(copy.parent, mode=0o755)
+        files.write_quietly(copy, text)
+        copy.chmod(0o644)
+    try:
+        yield copy.parent
+    finally:
+        if log.command(f"rm -rf {directory}"):
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _container(engine: Engine, plan: Plan) -> Iterator[Greeted | None]:
+    """The running container of a plan; removed with everything in it."""
+    from aifo_tasks.sidecar import life
+
+    try:
+        greeted = life.ensure(engine, plan, {})
+        with greeted.connection if greeted is not None else contextlib.nullcontext():
+            yield greeted
+    finally:
+        engine.remove_container(plan.name)
+        directory = files.run_dir() / plan.name
+        if log.command(f"rm -rf {directory}"):
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+class _Ending:
+    """Calls ``end`` when the time is ``over``, unless it was left before."""
+
+    def __init__(self, end: Callable[[], None], seconds: float) -> None:
+        self.over = False
+        self._end = end
+        self._timer = threading.Timer(seconds, self._ends)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self._timer.join()
+
+    def _ends(self) -> None:
+        self.over = True
+        self._end()
+
+
+def _compile_and_run(greeted: Greeted, program: Program) -> int:
+    language = program.language
+    if language.compile:
+        call = launcher.Call(argv=command(language, language.compile), cwd=WORKSPACE)
+        with redirected.diagnostics():
+            status = launcher.attach(launcher.connect(greeted.record.peer), call)
+        if status:
+            return status
+    argv = [*command(language, language.run), *program.arguments]
+    call = launcher.Call(argv=argv, cwd=WORKSPACE)
+    return launcher.attach(launcher.connect(greeted.record.peer), call)
+
+
+def _preview(plan: Plan, program: Program) -> None:
+    from aifo_tasks.session.preview import print_call
+
+    language = program.language
+    if language.compile:
+        print_call(plan.name, command(language, language.compile), WORKSPACE, {})
+    argv = [*command(language, language.run), *program.arguments]
+    print_call(plan.name, argv, WORKSPACE, {})
