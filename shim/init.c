@@ -12,37 +12,30 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "callers.h"
 #include "die.h"
 #include "io.h"
-#include "serve.h"
 #include "tree.h"
 
-enum { CALLS = 1024, BACKLOG = 1024, LAST_SIGNAL = 64, FIRST_FREE = 3 };
+enum { LAST_SIGNAL = 64, FIRST_FREE = 3 };
 enum { TERM_TIME = 700, KILL_TIME = 150, KILL_PAUSE = 20 };
 
 static const char NAME[] = "aifo-init";
 
 static struct init {
 	struct settings settings;
-	int listener; /* -1 when nobody can come any more */
+	struct callers callers;
 	int signals;
-	int taken[2]; /* a pipe: the waiting process writes its pid when it has a caller */
-	pid_t spare;  /* waits for the next caller; 0 when there is none */
-	pid_t calls[CALLS]; /* the processes that serve a connection */
-	int count;
 	int64_t idle_since;
 	bool leaving;
 	int64_t kill_at; /* FOREVER unless told to end */
 	bool lonely;     /* no child of any kind is left */
 	struct tree tree;
-} init = {.listener = -1, .kill_at = FOREVER};
+} init = {.kill_at = FOREVER};
 
 static noreturn void usage(void)
 {
@@ -63,7 +56,6 @@ static long number(const char *text, long most)
 
 static void parse(char **argument, struct settings *settings)
 {
-
 	*settings = (struct settings){.idle = 1800};
 	for (; argument[0] != NULL; argument += 2) {
 		if (argument[1] == NULL)
@@ -120,147 +112,18 @@ static void protect(void)
 	init.signals = signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (init.signals < 0)
 		die(1, NAME, "signals cannot be received: %s", strerror(errno));
-	if (pipe2(init.taken, O_CLOEXEC | O_NONBLOCK) != 0)
-		die(1, NAME, "no pipe: %s", strerror(errno));
-}
-
-static void start_listening(void)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	const char *path = init.settings.socket;
-
-	if (strlen(path) >= sizeof address.sun_path)
-		die(1, NAME, "%s: a socket's path has at most 107 bytes", path);
-	strcpy(address.sun_path, path);
-	init.listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	unlink(path);
-	mode_t mask = umask(init.settings.caller != 0 ? 0 : 0077); /* is_welcome() decides */
-	if (init.listener < 0 || bind(init.listener, (struct sockaddr *)&address, sizeof address) ||
-	    listen(init.listener, BACKLOG))
-		die(1, NAME, "%s: cannot listen: %s", path, strerror(errno));
-	umask(mask);
-}
-
-static bool is_welcome(int connection)
-{
-	struct ucred peer;
-	socklen_t size = sizeof peer;
-
-	return getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-	       (peer.uid == getuid() || peer.uid == 0 || peer.uid == init.settings.caller);
-}
-
-/* Waits for a caller, tells init, serves. Ends with init as long as nobody came. */
-static noreturn void wait_and_serve(pid_t parent)
-{
-	const pid_t self = getpid();
-
-	prctl(PR_SET_NAME, "aifo-waits");
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
-		_exit(0);
-	for (;;) {
-		(void)wait_readable(init.listener, FOREVER);
-		int connection = accept4(init.listener, NULL, NULL, SOCK_CLOEXEC);
-		if (connection >= 0 && is_welcome(connection)) {
-			(void)write_all(init.taken[1], &self, sizeof self);
-			prctl(PR_SET_PDEATHSIG, 0);
-			prctl(PR_SET_NAME, NAME);
-			close(init.listener);
-			serve(connection, &init.settings);
-		}
-		if (connection >= 0)
-			close(connection);
-	}
-}
-
-/* Sees that a process waits, as long as there is room for what it will serve. */
-static void keep_spare(void)
-{
-	if (init.spare != 0 || init.listener < 0 || init.count >= CALLS)
-		return;
-	pid_t parent = getpid(), child = fork();
-	if (child == 0)
-		wait_and_serve(parent);
-	init.spare = child > 0 ? child : 0;
-}
-
-static void drop_spare(void)
-{
-	if (init.spare != 0)
-		kill(init.spare, SIGKILL);
-	init.spare = 0;
-}
-
-/* The waiting process has a caller. Looked at before anybody is reaped: it may have ended. */
-static void take_notices(void)
-{
-	pid_t child;
-
-	while (read(init.taken[0], &child, sizeof child) == sizeof child) {
-		if (child != init.spare)
-			continue;
-		init.calls[init.count++] = child;
-		init.spare = 0;
-	}
-}
-
-/* Where nobody waits because no process could be made: gives a connection to one that can
- * be made now, or says why not. */
-static void hand_over(int connection)
-{
-	pid_t child = fork();
-
-	if (child == 0)
-		serve(connection, &init.settings);
-	if (child > 0)
-		init.calls[init.count++] = child;
-	else
-		refuse(connection, STAGE_MALFORMED, errno);
-	close(connection);
-}
-
-static void take_callers(void)
-{
-	int connection = accept4(init.listener, NULL, NULL, SOCK_CLOEXEC);
-
-	if (connection >= 0 && is_welcome(connection))
-		hand_over(connection);
-	else if (connection >= 0)
-		close(connection);
-}
-
-static void forget(pid_t child)
-{
-	for (int i = 0; i < init.count; i++) {
-		if (init.calls[i] == child) {
-			init.calls[i] = init.calls[--init.count];
-			init.idle_since = now();
-			return;
-		}
-	}
 }
 
 static void reap(void)
 {
 	pid_t child;
 
-	take_notices();
+	callers_notice(&init.callers);
 	while ((child = waitpid(-1, NULL, WNOHANG)) > 0) {
-		if (child == init.spare)
-			init.spare = 0;
-		forget(child);
+		if (callers_forget(&init.callers, child))
+			init.idle_since = now();
 	}
 	init.lonely = child < 0 && errno == ECHILD;
-}
-
-static bool serves_call(const struct process *process)
-{
-	for (int i = 0; i < init.count; i++) {
-		if (init.calls[i] == process->pid)
-			return true;
-	}
-	return false;
 }
 
 /* To every process but those that still report how their tools end. */
@@ -268,19 +131,9 @@ static void signal_all(int signal)
 {
 	tree_read(&init.tree, getpid());
 	for (size_t i = 0; i < init.tree.count; i++) {
-		if (!serves_call(&init.tree.list[i]))
+		if (!callers_served_by(&init.callers, init.tree.list[i].pid))
 			tree_signal(&init.tree.list[i], signal);
 	}
-}
-
-static void stop_listening(void)
-{
-	if (init.listener >= 0) {
-		unlink(init.settings.socket);
-		close(init.listener);
-		init.listener = -1;
-	}
-	drop_spare();
 }
 
 /* A signal from outside the container has no sender here. A sender inside could claim that
@@ -293,7 +146,7 @@ static bool comes_from_outside(const struct signalfd_siginfo *signal)
 /* Nobody finds us any more; those who wait already are still served. */
 static void leave(void)
 {
-	unlink(init.settings.socket);
+	callers_hide(&init.callers);
 	init.leaving = true;
 }
 
@@ -310,7 +163,7 @@ static void take_signals(void)
 			leave();
 			continue;
 		}
-		stop_listening();
+		callers_close(&init.callers);
 		signal_all(SIGTERM);
 		init.kill_at = now() + TERM_TIME;
 	}
@@ -321,7 +174,7 @@ static int64_t next_look(void)
 {
 	if (init.kill_at != FOREVER)
 		return now() < init.kill_at ? init.kill_at : now() + KILL_PAUSE;
-	if (init.count > 0)
+	if (init.callers.count > 0)
 		return FOREVER;
 	if (init.leaving)
 		return now() + KILL_PAUSE;
@@ -341,7 +194,7 @@ static bool finished(void)
 	}
 	if (!init.leaving && now() >= next_look())
 		leave();
-	return init.leaving && init.count == 0 && !wait_readable(init.listener, now());
+	return init.leaving && init.callers.count == 0 && !wait_readable(init.callers.listener, now());
 }
 
 int main(int argc, char **argv)
@@ -350,25 +203,25 @@ int main(int argc, char **argv)
 	parse(argv + 1, &init.settings);
 	clear_inheritance();
 	protect();
-	start_listening();
+	callers_open(&init.callers, &init.settings);
 	init.idle_since = now();
 	for (;;) {
 		reap();
 		if (finished())
 			break;
-		keep_spare();
-		bool alone = init.spare == 0 && init.count < CALLS;
+		callers_wait(&init.callers);
+		bool ours = callers_are_ours(&init.callers);
 		struct pollfd wanted[] = {
 			{.fd = init.signals, .events = POLLIN},
-			{.fd = init.taken[0], .events = POLLIN},
-			{.fd = alone ? init.listener : -1, .events = POLLIN},
+			{.fd = init.callers.taken[0], .events = POLLIN},
+			{.fd = ours ? init.callers.listener : -1, .events = POLLIN},
 		};
 		if (poll(wanted, 3, until(next_look())) <= 0)
 			continue;
 		take_signals();
-		if (wanted[2].revents != 0 && init.listener >= 0)
-			take_callers();
+		if (wanted[2].revents != 0 && init.callers.listener >= 0)
+			callers_take(&init.callers);
 	}
-	drop_spare();
+	callers_dismiss(&init.callers);
 	return 0;
 }

@@ -11,7 +11,6 @@ import pytest
 from aifo_tasks import files, process
 
 SHIM = files.resource("shim")
-INIT = ("init.c", "serve.c", "monitor.c", "tool.c", "tree.c", "frame.c", "io.c", "die.c")
 WARNINGS = ("-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Werror")
 SANITIZE = ("-g", "-O1", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all")
 

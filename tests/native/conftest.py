@@ -24,7 +24,7 @@ def binary(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     if request.param == "plain":
         return native.init_binary()
     directory = tmp_path_factory.mktemp("sanitized")
-    return compiling.build_sanitized(compiling.INIT, directory / "aifo-init")
+    return compiling.build_sanitized(native.INIT.sources, directory / "aifo-init")
 
 
 @pytest.fixture
