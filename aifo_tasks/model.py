@@ -58,7 +58,8 @@ class Image:
     """What a toolchain's image is made of.
 
     ``context`` holds the Dockerfile template. ``version`` is the tool's version the file
-    asks for; None leaves it to the base source that is taken.
+    asks for; None leaves it to the base source that is taken. ``shims`` are the tools for which
+    it has shims before all others.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Image:
     apt: tuple[str, ...] = ()
     arguments: tuple[tuple[str, str], ...] = ()
     libc: Libc = "glibc"
+    shims: tuple[str, ...] = ()
 
     @property
     def reference(self) -> str:
@@ -248,4 +250,7 @@ PLACEHOLDERS = ("{file}", "{workdir}", "{build}")
 
 WORKSPACE = "/workspace"
 HOME = "/home/coder"
+SHIMS = "/opt/aifo/bin"
+"""Where our programs and the shims are in a container."""
+
 KIND = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")

@@ -30,8 +30,9 @@ Data = Mapping[str, Any]  # the schema has been checked; its shape is the model'
 
 def config(data: Data, *, root: Path, files: tuple[Path, ...]) -> Config:
     """The model of data that has passed the schema and the rules, its paths absolute."""
+    tools = _tool_names(data["toolchains"])
     toolchains = tuple(
-        _toolchain(kind, toolchain) for kind, toolchain in data["toolchains"].items()
+        _toolchain(kind, toolchain, tools) for kind, toolchain in data["toolchains"].items()
     )
     images = {toolchain.kind: toolchain.image for toolchain in toolchains}
     return Config(
@@ -74,10 +75,10 @@ def _registry(data: Data) -> Registry:
     )
 
 
-def _toolchain(kind: str, data: Data) -> Toolchain:
+def _toolchain(kind: str, data: Data, tools: tuple[str, ...]) -> Toolchain:
     return Toolchain(
         kind=kind,
-        image=_image(data["image"]),
+        image=_image(data["image"], tools),
         aliases=tuple(data.get("aliases", ())),
         tools=(
             *(_tool(tool) for tool in data.get("tools", ())),
@@ -113,7 +114,8 @@ def _language(code: str, data: Data, images: Mapping[str, Image]) -> Language:
     )
 
 
-def _image(data: Data) -> Image:
+def _image(data: Data, tools: tuple[str, ...] = ()) -> Image:
+    """``tools`` are those that an image with shims has them for."""
     return Image(
         name=data["name"],
         context=Path(data["context"]),
@@ -123,7 +125,17 @@ def _image(data: Data) -> Image:
         apt=tuple(data.get("apt", ())),
         arguments=tuple(data.get("arguments", {}).items()),
         libc=data.get("libc", "glibc"),
+        shims=tools if data.get("shims") else (),
     )
+
+
+def _tool_names(toolchains: Data) -> tuple[str, ...]:
+    """Every declared tool, sorted."""
+    lists = ("tools", "development-tools")
+    declared = (
+        tool for each in toolchains.values() for name in lists for tool in each.get(name, ())
+    )
+    return tuple(sorted({tool if isinstance(tool, str) else tool["name"] for tool in declared}))
 
 
 def _base(data: Data) -> BaseSource:

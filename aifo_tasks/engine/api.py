@@ -77,7 +77,8 @@ class NetworkSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildSpec:
-    """An image build: ``dockerfile`` is the text, ``secrets`` maps an id to a host file.
+    """An image build: ``dockerfile`` is the text, ``secrets`` maps an id to a host file,
+    ``contexts`` the name of a further build context to its host directory.
 
     ``platform`` "" means the engine's own. The image is loaded into the engine under
     ``tag``.
@@ -88,6 +89,7 @@ class BuildSpec:
     dockerfile: str
     arguments: tuple[tuple[str, str], ...] = ()
     secrets: tuple[tuple[str, Path], ...] = ()
+    contexts: tuple[tuple[str, Path], ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     platform: str = ""
     no_cache: bool = False

@@ -104,6 +104,7 @@ def build_argv(spec: BuildSpec, client: Argv = DOCKER) -> Argv:
     words += _options("--label", _pairs(spec.labels))
     words += _options("--build-arg", _variables(spec.arguments))
     words += _options("--secret", [_secret(name, str(path)) for name, path in spec.secrets])
+    words += _options("--build-context", [f"{name}={path}" for name, path in spec.contexts])
     return (*words, "--file", "-", str(spec.context))
 
 

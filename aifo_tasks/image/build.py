@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import aifo_tasks
-from aifo_tasks import certificates, log
+from aifo_tasks import certificates, log, native
 from aifo_tasks.engine.api import BuildSpec, Engine, ImageState
 from aifo_tasks.image import base as bases
 from aifo_tasks.image import recipe as recipes
@@ -120,11 +121,20 @@ def _build(
         dockerfile=recipe.dockerfile,
         arguments=build_arguments(image, base, os.environ),
         secrets=() if bundle is None else (("ca", bundle),),
+        contexts=_contexts(image, engine.info().platform),
         labels=_labels(image, base, recipe),
         no_cache=no_cache,
     )
     state = engine.build(spec, lambda line: log.progress(image.name, line))
     return Built(reference=image.reference, id=state.id, reason=reason)
+
+
+def _contexts(image: Image, platform: str) -> tuple[tuple[str, Path], ...]:
+    """What the Dockerfile copies from besides the image's own context."""
+    if not image.shims:
+        return ()
+    shim = native.shim_binary(native.architecture_of(platform.split("/")[1]), system="linux")
+    return ((recipes.SHIM_CONTEXT, shim.parent),)
 
 
 def _labels(image: Image, base: Base, recipe: Recipe) -> tuple[tuple[str, str], ...]:

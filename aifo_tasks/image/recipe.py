@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aifo_tasks import files
 from aifo_tasks.errors import AifoError
-from aifo_tasks.model import Image
+from aifo_tasks.model import SHIMS, Image
 from aifo_tasks.value import dataclass
 
 VERSION = "1"
@@ -28,6 +28,15 @@ BASE_SOURCE = "io.aifo.base.source"
 TOOL_VERSION = "io.aifo.tool-version"
 PACKAGE_VERSION = "io.aifo.version"
 
+SHIM_CONTEXT = "aifo-shim"
+"""The build context besides the recipe's own that holds the shim for the image's platform."""
+
+_SHIMS = """
+# Tools that this image has not itself are called through the proxy; so are those it has.
+COPY --from={context} --chmod=755 aifo-shim {directory}/aifo-shim
+RUN for tool in {tools}; do ln -sf aifo-shim "{directory}/$tool"; done
+ENV PATH={directory}:$PATH
+"""
 _WORDS = {"dockerfile": "Dockerfile", "base sources": "declared base sources"}
 
 
@@ -69,6 +78,8 @@ def recipe(image: Image, *, version: str, base: str, platform: str) -> Recipe:
         "version": image.version or "",
         "platform": platform,
     }
+    if image.shims:
+        found["shim"] = _shim_digest()
     found |= {f"argument {name}": files.digest(value) for name, value in image.arguments}
     found |= {
         f"file {path.relative_to(image.context).as_posix()}": _file_digest(path)
@@ -83,7 +94,8 @@ def recipe(image: Image, *, version: str, base: str, platform: str) -> Recipe:
 def render(image: Image, version: str) -> str:
     """The Dockerfile for ``version`` of the tool; every value comes from the model.
 
-    A template has ``image`` and ``version``, and ``| sh`` quotes a word for a shell.
+    A template has ``image`` and ``version``, and ``| sh`` quotes a word for a shell. What lays
+    out the shims, if there are to be any, follows it.
 
     Raises AifoError when there is no template, or it has a mistake.
     """
@@ -107,11 +119,16 @@ def render(image: Image, version: str) -> str:
     )
     environment.filters["sh"] = shlex.quote
     try:
-        return environment.from_string(source).render(image=image, version=version)
+        text = environment.from_string(source).render(image=image, version=version)
     except jinja2.TemplateSyntaxError as error:
         raise AifoError(f"{template}:{error.lineno}", error.message or "is no template") from None
     except jinja2.TemplateError as error:
         raise AifoError(str(template), error.message or "cannot be rendered") from None
+    if not image.shims:
+        return text
+    return text + _SHIMS.format(
+        context=SHIM_CONTEXT, directory=SHIMS, tools=" ".join(map(shlex.quote, image.shims))
+    )
 
 
 def inputs(image: Image) -> str:
@@ -120,7 +137,8 @@ def inputs(image: Image) -> str:
     As long as it stays the same, what the files ask for is the same image.
     """
     declared = dataclasses.replace(image, context=Path())
-    return files.digest(VERSION, repr(declared), files.digest_tree(image.context))
+    shim = (_shim_digest(),) if image.shims else ()
+    return files.digest(VERSION, repr(declared), files.digest_tree(image.context), *shim)
 
 
 def explain(labels: Mapping[str, str], new: Recipe) -> str:
@@ -156,11 +174,18 @@ def _phrase(name: str, old: str | None, new: str | None) -> str:
         return f"build argument {rest} {change}"
     if kind == "file":
         return f"{rest} {change}"
+    if name == "shim":
+        return f"the shim {change}"
     if name == "recipe":
         return "this package builds it otherwise now"
     if name in {"version", "platform"} and old and new:
         return f"the {name} changed from {old} to {new}"
     return f"the {_WORDS.get(name, name)} changed"
+
+
+def _shim_digest() -> str:
+    """Of the shim as it travels with the package; what is compiled from it depends on it."""
+    return files.digest_tree(files.resource("shim"))
 
 
 def _file_digest(path: Path) -> str:

@@ -178,7 +178,10 @@ def test_an_archive_keeps_its_owners(real: Scratch) -> None:
 
 
 def test_a_build_runs_with_its_secrets_and_keeps_none(real: Scratch, tmp_path: Path) -> None:
-    (tmp_path / "context").mkdir()
+    """And takes files of a further context, as executable as it says."""
+    for name in ("context", "more"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "more" / "file").write_text("more")
     (tmp_path / "secret").write_text("hush")
     lines: list[str] = []
     spec = BuildSpec(
@@ -189,10 +192,12 @@ def test_a_build_runs_with_its_secrets_and_keeps_none(real: Scratch, tmp_path: P
             "ARG WORD\n"
             'RUN --mount=type=secret,id=word ["/probe", "cat", "/run/secrets/word"]\n'
             'RUN ["/probe", "put", "/made", "by the build"]\n'
+            "COPY --from=more --chmod=755 file /more\n"
             "ENV WORD=${WORD}\n"
         ),
         arguments=(("WORD", "it's $ok"),),
         secrets=(("word", tmp_path / "secret"),),
+        contexts=(("more", tmp_path / "more"),),
         no_cache=True,
     )
     real.engine.build(spec, lines.append)
@@ -204,6 +209,8 @@ def test_a_build_runs_with_its_secrets_and_keeps_none(real: Scratch, tmp_path: P
 
     assert inside("cat", "/made") == (0, "by the build")
     assert inside("cat", "/run/secrets/word")[0] == 1
+    assert inside("cat", "/more") == (0, "more")
+    assert inside("status", "/more") == (0, "0 0 755\n")
     assert "WORD=it's $ok\n" in inside("environment")[1]
 
 

@@ -282,6 +282,33 @@ def test_a_dry_run_builds_nothing_and_prints_the_build(
     assert engine.image(unbuilt.image.reference) is None
 
 
+def test_shims_come_first_in_an_image_that_asks_for_them(
+    engine: Engine, tmp_path: Path, said: Lines
+) -> None:
+    (tmp_path / recipes.TEMPLATE).write_text("ARG BASE\nFROM ${BASE}\n")
+    image = Image(
+        name=f"aifo-test-shims-{os.getpid()}",
+        context=tmp_path,
+        base=(BaseSource(version="1", bootstrap=DEBIAN),),
+        shims=("cat", "g++", "node"),
+    )
+    toolchain = Toolchain(kind="node", image=image)
+    built = build.ensure(engine, toolchain, prefixes=PREFIXES, consent=True)
+    try:
+        script = (
+            "command -v g++; node 2>&1; echo $?; echo through | cat"  # the next one on the PATH
+        )
+        assert shell(engine, built, script) == (
+            "/opt/aifo/bin/g++\n"
+            "aifo-shim: node: no tool-exec proxy configured (AIFO_TOOLEEXEC_URL)\n"
+            "86\n"
+            "through\n"
+        )
+        assert again(engine, toolchain)[1] == []
+    finally:
+        engine.remove_image(built.reference)
+
+
 def test_a_base_the_engine_has_is_not_pulled(
     engine: Engine, toolchain: Toolchain, pause_archive: bytes, tmp_path: Path
 ) -> None:

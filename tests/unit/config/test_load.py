@@ -131,6 +131,12 @@ def test_a_file_says_only_what_differs(project: Path) -> None:
     assert config.files == (own, team, builtin_path())
 
 
+def test_an_image_with_shims_has_one_for_every_tool(project: Path) -> None:
+    write(project, OWN.replace("name: my-lua", "name: my-lua\n      shims: true"))
+    (toolchain,) = load(project).toolchains
+    assert toolchain.image.shims == ("lua", "luac", "make")
+
+
 def test_null_takes_away_what_every_extended_file_says(project: Path) -> None:
     write(project, "extends: team.yaml\ntoolchains: {node: {limits: null, managers: null}}\n")
     write(

@@ -144,6 +144,7 @@ BUILD = BuildSpec(
     dockerfile="FROM base\nRUN <<AIFO_END\ntrue\nAIFO_END",
     arguments=(("BASE", "b"),),
     secrets=(("ca", Path("/etc/ca,1.crt")),),
+    contexts=(("more", Path("/m")),),
     labels=(("l", "v w"),),
     platform="linux/arm64",
     no_cache=True,
@@ -151,6 +152,7 @@ BUILD = BuildSpec(
 BUILD_WORDS = (
     *("--tag", "t:1", "--platform", "linux/arm64", "--no-cache", "--label", "l=v w"),
     *("--build-arg", "BASE=b", "--secret", 'id=ca,"src=/etc/ca,1.crt"'),
+    *("--build-context", "more=/m"),
     *("--file", "-", "/con text"),
 )
 

@@ -150,6 +150,22 @@ def test_a_template_edit_that_renders_the_same_builds_nothing(image: Image) -> N
     assert make(image).digest == old.digest
 
 
+def test_shims_follow_what_the_template_says(image: Image) -> None:
+    """The image is made anew when the shim is another, and is asked for by name alone."""
+    shimmed = dataclasses.replace(image, shims=("c++", "node"))
+    assert render(shimmed, "20").splitlines()[3:] == [
+        "",
+        "# Tools that this image has not itself are called through the proxy; so are those it has.",
+        "COPY --from=aifo-shim --chmod=755 aifo-shim /opt/aifo/bin/aifo-shim",
+        'RUN for tool in c++ node; do ln -sf aifo-shim "/opt/aifo/bin/$tool"; done',
+        "ENV PATH=/opt/aifo/bin:$PATH",
+    ]
+    assert explain(dict(make(image).labels), make(shimmed)) == (
+        "the Dockerfile changed; the shim was added"
+    )
+    assert inputs(shimmed) != inputs(image)
+
+
 @pytest.mark.parametrize("record", [None, "", "[]", "{", "3"])
 def test_an_image_of_somebody_else_says_nothing_of_what_it_is(
     image: Image, record: str | None
