@@ -8,12 +8,13 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
-from aifo_tasks import log, registry
+from aifo_tasks import log
 from aifo_tasks.engine.api import Engine, ImageState
 from aifo_tasks.errors import AifoError
 from aifo_tasks.image import bootstrap
 from aifo_tasks.model import BaseSource, Image
-from aifo_tasks.registry import Prefixes
+from aifo_tasks.registry import references
+from aifo_tasks.registry.references import Prefixes
 from aifo_tasks.value import dataclass
 
 Pull = Literal["auto", "never", "always"]
@@ -78,7 +79,7 @@ def _from_registry(
     version = image.version or source.version
     if "{version}" not in source.reference:
         version = fitting(source, version)
-    resolved = registry.resolve(source.reference.replace("{version}", version), prefixes)
+    resolved = references.resolve(source.reference.replace("{version}", version), prefixes)
     reference = resolved.reference
     state = None if pull == "always" else engine.image(reference)
     why = f"{reference} was in the engine"
@@ -93,7 +94,7 @@ def _from_registry(
 
 
 def _pulled(engine: Engine, image: Image, reference: str) -> ImageState:
-    host = registry.host(reference)
+    host = references.host(reference)
     if engine.info().local and is_silent(host, os.environ):
         raise AifoError(reference, f"{host} does not answer within {CONNECT_SECONDS:g} s")
     log.step(image.name, f"pulling the base {reference}")
@@ -147,7 +148,7 @@ def _name(source: BaseSource, asked: str, prefixes: Prefixes) -> str:
     if source.bootstrap is not None:
         return f"Debian {source.bootstrap.suite}"
     reference = (source.reference or "").replace("{version}", asked or source.version)
-    return registry.resolve(reference, prefixes).reference
+    return references.resolve(reference, prefixes).reference
 
 
 def _reasons(refused: list[tuple[str, AifoError]]) -> list[str]:

@@ -16,7 +16,7 @@ from aifo_tasks.image.base import Base, Pull
 from aifo_tasks.image.bootstrap import alone
 from aifo_tasks.image.recipe import Recipe
 from aifo_tasks.model import PROXIES, Image, Toolchain
-from aifo_tasks.registry import Prefixes
+from aifo_tasks.registry.references import Prefixes
 from aifo_tasks.value import dataclass
 
 MISSING = "the engine does not have it"

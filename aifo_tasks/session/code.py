@@ -89,14 +89,14 @@ def run(config: Config, program: Program, allowed: Bounds, choices: Choices) -> 
     is over, whereupon the container and all in it are gone. Raises AifoError for what the
     user can mend.
     """
-    from aifo_tasks import registry
     from aifo_tasks.image import build
+    from aifo_tasks.registry import references
 
     toolchain = _toolchain(program.language, allowed)
     engine = ready.connect(consent=choices.consent)
     build.ensure(
         engine, toolchain,
-        prefixes=registry.prefixes(config.registry, os.environ),
+        prefixes=references.prefixes(config.registry, os.environ, choices.registry),
         pull=choices.pull, no_cache=choices.no_cache, consent=choices.consent,
     )  # fmt: skip
     subject = f"run_code {program.language.code}"

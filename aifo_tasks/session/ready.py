@@ -59,8 +59,8 @@ def prepare(work: Workplace, choices: Choices, *, changing: bool = False) -> Gre
     Returns the greeted sidecar, None in a dry run. Raises AifoError; a sidecar whose
     overlay is not what it must be is ended.
     """
-    from aifo_tasks import registry
     from aifo_tasks.image import build
+    from aifo_tasks.registry import references
     from aifo_tasks.session import mounts
     from aifo_tasks.sidecar import life
 
@@ -74,7 +74,7 @@ def prepare(work: Workplace, choices: Choices, *, changing: bool = False) -> Gre
         build.ensure(
             engine,
             work.toolchain,
-            prefixes=registry.prefixes(work.config.registry, os.environ),
+            prefixes=references.prefixes(work.config.registry, os.environ, choices.registry),
             pull=choices.pull,
             no_cache=choices.no_cache,
             consent=choices.consent,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +13,7 @@ from aifo_tasks.install import api as install_api
 from aifo_tasks.install import key, managers, stamp
 from aifo_tasks.model import PROXIES, Config, Toolchain
 from aifo_tasks.overlay import Directory, Place
+from aifo_tasks.registry.references import Chosen
 from aifo_tasks.sidecar.identity import machine_id, owner_of, project_session, session_dir
 from aifo_tasks.sidecar.plan import Plan, network_name
 from aifo_tasks.value import dataclass
@@ -28,6 +29,7 @@ class Choices:
     pull: Literal["auto", "never", "always"] = "auto"
     no_cache: bool = False
     consent: bool = False
+    registry: Chosen = field(default_factory=Chosen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -52,7 +51,6 @@ def task_render_image() -> Iterator[dict[str, Any]]:
 
 def build(kind: str, *, pull: str, no_cache: bool, yes: bool) -> None:
     """Build the image of a toolchain if it is stale."""
-    from aifo_tasks import registry
     from aifo_tasks.image import build as images
     from aifo_tasks.session import ready
 
@@ -62,7 +60,7 @@ def build(kind: str, *, pull: str, no_cache: bool, yes: bool) -> None:
     built = images.ensure(
         ready.connect(consent=yes),
         toolchain,
-        prefixes=registry.prefixes(project.config().registry, os.environ),
+        prefixes=project.prefixes(),
         pull=pull,  # type: ignore[arg-type]
         no_cache=no_cache,
         consent=yes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from aifo_tasks.model import Config, Toolchain
 from aifo_tasks.tasks import variables
 
 if TYPE_CHECKING:  # only the tasks that run pay for the domain
+    from aifo_tasks.registry.references import Chosen, Prefixes
     from aifo_tasks.session.workplace import Choices, Workplace
 
 
@@ -48,12 +50,37 @@ def workplace(kind: str, *, caches: bool = True) -> Workplace:
     return workplaces.workplace(config(), toolchain, caches=caches)
 
 
+def prefixes(*, refresh: bool = False) -> Prefixes:
+    """Which registries references are looked for in; may ask hosts that the file names."""
+    from aifo_tasks.registry import references
+
+    return references.prefixes(config().registry, os.environ, chosen(refresh=refresh))
+
+
+def chosen(*, refresh: bool = False) -> Chosen:
+    """What the command line says of registries."""
+    from aifo_tasks.registry.references import Chosen
+
+    given = variables.given()
+    internal, mirror = (
+        variables.text(name) if name in given else None
+        for name in ("INTERNAL_PREFIX", "MIRROR_PREFIX")
+    )
+    refresh = refresh or variables.flag("REFRESH_REGISTRY")
+    return Chosen(internal=internal, mirror=mirror, refresh=refresh)
+
+
 def choices(*, pull: str, yes: bool, bootstrap: Sequence[str] = ()) -> Choices:
     """What a task's options say, as the domain takes it."""
     from aifo_tasks.session.workplace import Choices
 
     assert pull in {"auto", "never", "always"}, pull
-    return Choices(pull=pull, consent=yes, bootstrap=tuple(bootstrap))  # type: ignore[arg-type]
+    return Choices(
+        pull=pull,  # type: ignore[arg-type]
+        consent=yes,
+        bootstrap=tuple(bootstrap),
+        registry=chosen(),
+    )
 
 
 COMMON = ("YES", "DRY_RUN", "VERBOSE")

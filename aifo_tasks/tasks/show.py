@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ def task_registry() -> dict[str, Any]:
     """show where an image reference is looked for: doit registry REF=node:20"""
     return {
         "actions": [ToolAction(show_reference, interactive=True)],
-        "params": variables.params("REF"),
+        "params": variables.params("REF", "REFRESH_REGISTRY"),
         "meta": {"aifo": {"quiet": True}},
     }
 
@@ -54,13 +53,16 @@ def toolchains() -> None:
     sys.stdout.flush()
 
 
-def show_reference(*, ref: str) -> None:
+def show_reference(*, ref: str, refresh_registry: bool) -> None:
     """The reference that is asked for and the reason, on stdout."""
-    from aifo_tasks import registry
+    from aifo_tasks.registry import references
 
     if not ref:
         raise UsageError("registry", "needs a reference", hint="doit registry REF=node:20")
-    resolved = registry.resolve(ref, registry.prefixes(project.config().registry, os.environ))
+    prefixes = project.prefixes(refresh=refresh_registry)
+    built = {toolchain.image.name for toolchain in project.config().toolchains}
+    internal = references.name(ref) in built
+    resolved = references.resolve(ref, prefixes, internal=internal)
     sys.stdout.write(f"{resolved.reference} ({resolved.source})\n")
     sys.stdout.flush()
 

@@ -89,6 +89,15 @@ declare(
         name="TRANSPORT", kind="choice", default="unix", choices=("unix", "tcp"),
         help="how calls reach the proxy",
     ),
+    Variable(
+        name="INTERNAL_PREFIX", kind="str", default="",
+        help="the registry and path of images built here",
+    ),
+    Variable(
+        name="MIRROR_PREFIX", kind="str", default="",
+        help="the registry and path that other images are asked of",
+    ),
+    Variable(name="REFRESH_REGISTRY", help="ask anew which registries answer"),
     Variable(name="REF", kind="str", default="", help="an image reference"),
     Variable(name="FILE", kind="str", default="", help="a file to read or write"),
     Variable(

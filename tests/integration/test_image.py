@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import pytest
 
-from aifo_tasks import certificates, files, log, registry
+from aifo_tasks import certificates, files, log
 from aifo_tasks.engine.api import ContainerSpec, Engine, ImportSpec
 from aifo_tasks.engine.docker import connect
 from aifo_tasks.errors import AifoError, EngineError
@@ -25,10 +25,11 @@ from aifo_tasks.image import build
 from aifo_tasks.image import recipe as recipes
 from aifo_tasks.image.build import Built
 from aifo_tasks.model import BaseSource, Bootstrap, Image, Package, Registry, Toolchain
+from aifo_tasks.registry import references
 
 NOWHERE = "localhost:1/aifo-test-node:{version}"
 DEBIAN = Bootstrap(suite="bookworm", variant="minbase", include=("ca-certificates",))
-PREFIXES = registry.prefixes(Registry(), {})
+PREFIXES = references.prefixes(Registry(), {})
 MARKER = b"QUlGTyBtYXJrZXIgb2YgYSBjZXJ0aWZpY2F0ZSBhdXRob3JpdHk"
 PNPM = Package(
     name="pnpm",

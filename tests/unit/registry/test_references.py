@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from aifo_tasks import registry
 from aifo_tasks.errors import AifoError
 from aifo_tasks.model import Registry
-from aifo_tasks.registry import INTERNAL, MIRROR, Prefix, Prefixes, Resolved
+from aifo_tasks.registry import references
+from aifo_tasks.registry.references import INTERNAL, MIRROR, Chosen, Prefix, Prefixes, Resolved
 
 BOTH = Prefixes(
     internal=Prefix(value="team.example/built/", source="toolchains.yaml"),
@@ -29,16 +29,16 @@ NO_PREFIX = Prefix(value="", source="no prefix is set")
     ],
 )
 def test_a_prefix_ends_in_one_slash(written: str, normal: str) -> None:
-    assert registry.normalise(written) == normal
+    assert references.normalise(written) == normal
 
 
 def test_without_any_prefix_nothing_is_put_before() -> None:
-    assert registry.prefixes(Registry(), {}) == Prefixes(internal=NO_PREFIX, mirror=NO_PREFIX)
+    assert references.prefixes(Registry(), {}) == Prefixes(internal=NO_PREFIX, mirror=NO_PREFIX)
 
 
 def test_the_environment_comes_before_the_file() -> None:
     declared = Registry(internal_prefix="file.example", mirror_prefix="file.example/mirror")
-    found = registry.prefixes(declared, {MIRROR: "env.example//"})
+    found = references.prefixes(declared, {MIRROR: "env.example//"})
     assert found == Prefixes(
         internal=Prefix(value="file.example/", source="toolchains.yaml"),
         mirror=Prefix(value="env.example/", source=f"environment ({MIRROR})"),
@@ -46,14 +46,14 @@ def test_the_environment_comes_before_the_file() -> None:
 
 
 def test_a_blank_variable_switches_the_files_prefix_off() -> None:
-    found = registry.prefixes(Registry(internal_prefix="file.example"), {INTERNAL: " "})
+    found = references.prefixes(Registry(internal_prefix="file.example"), {INTERNAL: " "})
     assert found.internal == Prefix(value="", source=f"environment ({INTERNAL}), blank")
 
 
 @pytest.mark.parametrize("prefix", ["https://host.example", "a b", "host:port/", "-x", "a//b"])
 def test_a_prefix_no_reference_can_begin_with_is_refused(prefix: str) -> None:
     with pytest.raises(AifoError) as caught:
-        registry.prefixes(Registry(), {MIRROR: prefix})
+        references.prefixes(Registry(), {MIRROR: prefix})
     bare = prefix.rstrip("/")
     assert str(caught.value) == (
         f"{MIRROR}: a registry prefix is a host and a path, not {bare!r}"
@@ -78,14 +78,36 @@ def test_a_prefix_no_reference_can_begin_with_is_refused(prefix: str) -> None:
 def test_a_reference_that_names_its_registry_is_left_alone(
     reference: str, asked: str, host: str
 ) -> None:
-    resolved = registry.resolve(reference, BOTH)
+    resolved = references.resolve(reference, BOTH)
     source = "the reference names its registry" if asked == reference else f"environment ({MIRROR})"
     assert resolved == Resolved(reference=asked, source=source)
-    assert registry.host(reference) == host
+    assert references.host(reference) == host
 
 
 def test_images_this_package_builds_have_the_internal_prefix() -> None:
-    resolved = registry.resolve("aifo-coder-toolchain-node:latest", BOTH, internal=True)
+    resolved = references.resolve("aifo-coder-toolchain-node:latest", BOTH, internal=True)
     assert resolved == Resolved(
         reference="team.example/built/aifo-coder-toolchain-node:latest", source="toolchains.yaml"
+    )
+
+
+@pytest.mark.parametrize(
+    ("reference", "name"),
+    [
+        ("node", "node"),
+        ("node:20", "node"),
+        ("host:5000/a/b:1@sha256:00", "host:5000/a/b"),
+        ("host:5000/a", "host:5000/a"),
+    ],
+)
+def test_a_name_has_no_tag_and_no_digest(reference: str, name: str) -> None:
+    assert references.name(reference) == name
+
+
+def test_the_command_line_comes_before_the_environment() -> None:
+    chosen = Chosen(internal="", mirror="line.example/x")
+    found = references.prefixes(Registry(), {MIRROR: "env.example", INTERNAL: "env"}, chosen)
+    assert found == Prefixes(
+        internal=Prefix(value="", source="command line, blank"),
+        mirror=Prefix(value="line.example/x/", source="command line"),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aifo_tasks.errors import AifoError
 from aifo_tasks.model import Registry
@@ -25,6 +25,15 @@ class Prefix:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """What the command line says: prefixes (None: nothing), and whether to ask hosts anew."""
+
+    internal: str | None = None
+    mirror: str | None = None
+    refresh: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prefixes:
     """``internal`` is for images this package builds, ``mirror`` for all others."""
 
@@ -40,14 +49,23 @@ class Resolved:
     source: str
 
 
-def prefixes(declared: Registry, environ: Mapping[str, str]) -> Prefixes:
-    """The environment's prefixes, else the file's; set and blank means none.
+_NONE = Prefix(value="", source="no prefix is set")
 
-    Raises AifoError for a prefix that no reference can begin with.
+
+def prefixes(
+    declared: Registry, environ: Mapping[str, str], chosen: Chosen | None = None
+) -> Prefixes:
+    """The command line's prefixes, else the environment's, else the file's; blank means none.
+
+    Where nobody names a mirror it is the first of the file's hosts that answers as a
+    registry. Raises AifoError for a prefix that no reference can begin with.
     """
+    chosen = chosen or Chosen()
+    internal = _prefix(INTERNAL, chosen.internal, declared.internal_prefix, environ)
+    mirror = _prefix(MIRROR, chosen.mirror, declared.mirror_prefix, environ)
     return Prefixes(
-        internal=_prefix(INTERNAL, declared.internal_prefix, environ),
-        mirror=_prefix(MIRROR, declared.mirror_prefix, environ),
+        internal=internal or _NONE,
+        mirror=mirror or _probed(declared.probe, refresh=chosen.refresh),
     )
 
 
@@ -66,6 +84,13 @@ def names_host(reference: str) -> bool:
     return bool(slash) and (first == "localhost" or "." in first or ":" in first)
 
 
+def name(reference: str) -> str:
+    """The reference without its tag and digest."""
+    bare = reference.partition("@")[0]
+    path, slash, last = bare.rpartition("/")
+    return path + slash + last.partition(":")[0]
+
+
 def host(reference: str) -> str:
     """The registry that is asked for a reference, with its port if one stands there."""
     first = reference.partition("/")[0]
@@ -80,17 +105,35 @@ def normalise(prefix: str) -> str:
     return f"{bare}/" if bare else ""
 
 
-def _prefix(variable: str, declared: str, environ: Mapping[str, str]) -> Prefix:
+def _prefix(
+    variable: str, chosen: str | None, declared: str, environ: Mapping[str, str]
+) -> Prefix | None:
+    """What the first says who says anything; None when nobody does."""
     asked = environ.get(variable)
-    if asked is not None:
-        value, subject, source = normalise(asked), variable, f"environment ({variable})"
+    if chosen is not None:
+        value, subject, source = chosen, "command line", "command line"
+    elif asked is not None:
+        value, subject, source = asked, variable, f"environment ({variable})"
     elif declared.strip():
-        value, subject, source = normalise(declared), "toolchains.yaml", "toolchains.yaml"
+        value, subject, source = declared, "toolchains.yaml", "toolchains.yaml"
     else:
-        return Prefix(value="", source="no prefix is set")
+        return None
+    value = normalise(value)
     if value and not _PREFIX.fullmatch(value[:-1]):
         raise AifoError(
             subject, f"a registry prefix is a host and a path, not {value[:-1]!r}",
             hint=f"{variable}=registry.example/mirror/",
         )  # fmt: skip
     return Prefix(value=value, source=source if value else f"{source}, blank")
+
+
+def _probed(hosts: Sequence[str], *, refresh: bool) -> Prefix:
+    """The file's first host that answers as a registry."""
+    if not hosts:
+        return _NONE
+    from aifo_tasks.registry import probe
+
+    found = probe.first(hosts, refresh=refresh)
+    if found is None:
+        return Prefix(value="", source=f"none of {', '.join(hosts)} answers")
+    return Prefix(value=f"{found.host}/", source=f"probe ({found.host} {found.why})")

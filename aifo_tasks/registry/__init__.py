@@ -1,0 +1,1 @@
+"""Image registries: which of them a reference is looked for in."""
