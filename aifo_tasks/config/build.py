@@ -41,7 +41,7 @@ def config(data: Data, *, root: Path, files: tuple[Path, ...]) -> Config:
         registry=_registry(data.get("registry", {})),
         toolchains=toolchains,
         languages=tuple(
-            _language(code, language, images)
+            _language(code, language, images, tools)
             for code, language in data.get("languages", {}).items()
             if language.get("toolchain") in {None, *images}  # one that the project took away
         ),
@@ -97,12 +97,14 @@ def _toolchain(kind: str, data: Data, tools: tuple[str, ...]) -> Toolchain:
     )
 
 
-def _language(code: str, data: Data, images: Mapping[str, Image]) -> Language:
+def _language(
+    code: str, data: Data, images: Mapping[str, Image], tools: tuple[str, ...]
+) -> Language:
     """``images`` are the toolchains', by kind."""
     return Language(
         code=code,
         name=data["name"],
-        image=_image(data["image"]) if "image" in data else images[data["toolchain"]],
+        image=_image(data["image"], tools) if "image" in data else images[data["toolchain"]],
         extension=data["extension"],
         file=data["file"],
         run=tuple(data["run"]),
@@ -114,7 +116,7 @@ def _language(code: str, data: Data, images: Mapping[str, Image]) -> Language:
     )
 
 
-def _image(data: Data, tools: tuple[str, ...] = ()) -> Image:
+def _image(data: Data, tools: tuple[str, ...]) -> Image:
     """``tools`` are those that an image with shims has them for."""
     return Image(
         name=data["name"],

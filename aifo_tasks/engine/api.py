@@ -175,6 +175,16 @@ class VolumeState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkState:
+    """A network the engine has; ``gateway`` is this machine's IPv4 address in it, "" for none."""
+
+    name: str
+    internal: bool = False
+    gateway: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
     """A container that ran to its end: its exit status and both outputs, joined."""
 
@@ -217,11 +227,19 @@ class Engine(Protocol):
         """Raises ConflictError while a container uses it."""
         ...
 
-    def network(self, name: str) -> NetworkSpec | None: ...
+    def network(self, name: str) -> NetworkState | None: ...
 
-    def create_network(self, spec: NetworkSpec) -> None: ...
+    def networks(self, labels: Mapping[str, str]) -> tuple[NetworkState, ...]:
+        """Those that have all these labels ("" matches any value)."""
+        ...
 
-    def remove_network(self, name: str) -> None: ...
+    def create_network(self, spec: NetworkSpec) -> None:
+        """Raises ConflictError when the name is taken."""
+        ...
+
+    def remove_network(self, name: str) -> None:
+        """Raises ConflictError while a container uses it."""
+        ...
 
     def start(self, spec: ContainerSpec) -> ContainerState:
         """Start a container in the background; ConflictError when its name is taken.

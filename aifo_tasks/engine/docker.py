@@ -33,6 +33,7 @@ from aifo_tasks.engine.api import (
     ImageState,
     ImportSpec,
     NetworkSpec,
+    NetworkState,
     Progress,
     VolumeSpec,
     VolumeState,
@@ -193,12 +194,18 @@ class DockerEngine:
 
     # networks
 
-    def network(self, name: str) -> NetworkSpec | None:
+    def network(self, name: str) -> NetworkState | None:
         try:
             with self._asking(name):
-                return states.network_spec(self._api.inspect_network(name))
+                return states.network_state(self._api.inspect_network(name))
         except NotFoundError:
             return None
+
+    def networks(self, labels: Mapping[str, str]) -> tuple[NetworkState, ...]:
+        with self._asking("networks"):
+            found = self._api.networks(filters={"label": _label_filters(labels)})
+        networks = (states.network_state(one) for one in found)
+        return tuple(one for one in networks if _has(one.labels, labels))
 
     def create_network(self, spec: NetworkSpec) -> None:
         if self._announce(preview.create_network_argv(spec, self._client)):

@@ -10,7 +10,7 @@ from aifo_tasks.engine.api import (
     EngineInfo,
     ImageState,
     MountState,
-    NetworkSpec,
+    NetworkState,
     VolumeState,
 )
 
@@ -105,12 +105,15 @@ def volume_state(found: Json) -> VolumeState:
     )
 
 
-def network_spec(found: Json) -> NetworkSpec:
-    """From ``GET /networks/<name>``."""
-    return NetworkSpec(
+def network_state(found: Json) -> NetworkState:
+    """From ``GET /networks/<name>`` and from the rows of ``GET /networks``."""
+    ranges = (found.get("IPAM") or {}).get("Config") or ()
+    gateways = [one.get("Gateway") or "" for one in ranges]
+    return NetworkState(
         name=found["Name"],
         internal=bool(found.get("Internal")),
-        labels=tuple(sorted((found.get("Labels") or {}).items())),
+        gateway=next((text for text in gateways if "." in text), "").partition("/")[0],
+        labels=dict(found.get("Labels") or {}),
     )
 
 

@@ -24,6 +24,7 @@ from aifo_tasks.engine.api import (
     ImportSpec,
     MountState,
     NetworkSpec,
+    NetworkState,
     Progress,
     VolumeSpec,
     VolumeState,
@@ -69,7 +70,7 @@ class Fake:
         self.calls: list[str] = []
         self._volumes: dict[str, VolumeState] = {}
         self._contents: dict[str, dict[str, tuple[tarfile.TarInfo, bytes]]] = {}
-        self._networks = {name: NetworkSpec(name=name) for name in ("bridge", "none", "host")}
+        self._networks = {name: NetworkState(name=name) for name in ("bridge", "none", "host")}
         self._containers: dict[str, _Container] = {}
         self._numbers = itertools.count(1)
 
@@ -187,14 +188,22 @@ class Fake:
 
     # networks
 
-    def network(self, name: str) -> NetworkSpec | None:
+    def network(self, name: str) -> NetworkState | None:
         return self._networks.get(name)
+
+    def networks(self, labels: Mapping[str, str]) -> tuple[NetworkState, ...]:
+        return tuple(one for one in self._networks.values() if _has(one.labels, labels))
 
     def create_network(self, spec: NetworkSpec) -> None:
         if self._announce("create_network", shlex.join(preview.create_network_argv(spec))):
             if spec.name in self._networks:
                 raise ConflictError(spec.name, "network already exists")
-            self._networks[spec.name] = spec
+            self._networks[spec.name] = NetworkState(
+                name=spec.name,
+                internal=spec.internal,
+                gateway=f"192.0.2.{len(self._networks)}",
+                labels=dict(spec.labels),
+            )
 
     def remove_network(self, name: str) -> None:
         if self._announce("remove_network", shlex.join(preview.remove_network_argv(name))):

@@ -159,7 +159,9 @@ def test_a_pasted_dry_run_makes_what_a_run_makes(
     made = real.engine.volume(real.name)
     assert made is not None
     assert made.labels == {"a": "b c"}
-    assert real.engine.network(real.name) == network
+    state = real.engine.network(real.name)
+    assert state is not None
+    assert (state.internal, state.labels) == (True, {"a": "b c"})
 
 
 def test_pasted_archives(real: Scratch, recording: Recording) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import ipaddress
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -152,11 +153,29 @@ def test_a_network_is_as_it_was_asked_for(scratch: Scratch) -> None:
     spec = NetworkSpec(name=scratch.name, internal=True, labels=(("a", "b c"),))
     assert scratch.engine.network(scratch.name) is None
     scratch.engine.create_network(spec)
-    assert scratch.engine.network(scratch.name) == spec
+    state = scratch.engine.network(scratch.name)
+    assert state is not None
+    assert (state.name, state.internal, state.labels) == (scratch.name, True, {"a": "b c"})
+    if scratch.differs("internal gateway"):
+        assert state.gateway == ""
+    else:
+        assert ipaddress.IPv4Address(state.gateway).is_private
     with pytest.raises(ConflictError):
         scratch.engine.create_network(spec)
     scratch.engine.remove_network(scratch.name)
     assert scratch.engine.network(scratch.name) is None
+
+
+def test_networks_are_found_by_all_of_their_labels(scratch: Scratch) -> None:
+    mine = (("io.aifo.contract", scratch.name), ("number", "1"))
+    scratch.engine.create_network(NetworkSpec(name=scratch.name, labels=mine))
+
+    def found(**labels: str) -> list[str]:
+        wanted = {"io.aifo.contract": scratch.name, **labels}
+        return [one.name for one in scratch.engine.networks(wanted)]
+
+    assert found() == found(number="1") == found(number="") == [scratch.name]
+    assert found(number="2") == []
 
 
 def test_a_network_in_use_is_not_removed(scratch: Scratch) -> None:
