@@ -286,6 +286,23 @@ static void pass_on(struct running *run, int number)
 		resume(run);
 }
 
+/* Waits for what a flow wants, and moves it; false when nothing came. The tool has ended:
+ * signals are for us now. */
+static bool move_last(struct running *run, int n, int patience)
+{
+	struct pollfd all[] = {wanted(run, n), {.fd = run->signals, .events = POLLIN}};
+
+	if (all[0].fd < 0 || poll(all, 2, run->flows[n].have > 0 ? -1 : patience) == 0)
+		return false;
+	if (all[1].revents != 0) {
+		screen_restore();
+		signals_suffer();
+	}
+	if (all[0].revents != 0)
+		move(run, n);
+	return true;
+}
+
 /* Writes what the tool said before its end. Somebody whom it left behind may say more, for
  * ever: no pipe held more than the limit when the tool ended. */
 static void finish(struct running *run)
@@ -293,13 +310,9 @@ static void finish(struct running *run)
 	int patience = run->master >= 0 ? LAST_WORDS : 0;
 
 	for (int n = OUTPUT; n < FLOWS; n++) {
-		struct flow *flow = &run->flows[n];
-		for (int moves = 0; flow->have > 0 || moves < LAST_MOVES; moves++) {
-			struct pollfd ready = wanted(run, n);
-			if (ready.fd < 0 || poll(&ready, 1, flow->have > 0 ? -1 : patience) == 0)
+		for (int moves = 0; run->flows[n].have > 0 || moves < LAST_MOVES; moves++) {
+			if (!move_last(run, n, patience))
 				break;
-			if (ready.revents != 0)
-				move(run, n);
 		}
 	}
 }

@@ -101,6 +101,14 @@ static void suffer(unsigned char place)
 	}
 }
 
+void signals_suffer(void)
+{
+	int place;
+
+	while ((place = next()) >= 0)
+		suffer((unsigned char)place);
+}
+
 /* Takes what came out of the pipe; true when something of it cannot wait for long. */
 static bool hold(unsigned char *held, size_t *count)
 {

@@ -23,6 +23,9 @@ int signals_descriptor(void);
  * within two seconds is KILL. */
 int signals_next(void);
 
+/* Those that came do to us what they would do to any program; returns unless one ends it. */
+void signals_suffer(void);
+
 /* Stops this process as if nobody had taken TSTP over; returns when it goes on. */
 void signals_stop_here(void);
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import signal
 import socket
 import subprocess
+import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +25,8 @@ from tests.native.running import GENEROUS, stat_of, wait_for
 from tests.native.shims import Shims
 
 LOST = b"aifo-shim: sh: the connection to the tool-exec proxy was lost\n"
+FULL = (65536).to_bytes(4, sys.byteorder)
+"""What the kernel says of a pipe that holds as much as it can."""
 
 
 def test_a_call(shims: Shims, proxy: Proxy) -> None:
@@ -135,6 +140,22 @@ def test_a_stalled_reader_stops_no_signal(shims: Shims) -> None:
     assert child.wait(GENEROUS) == 143
     child.stderr.close()
     child.stdout.close()
+
+
+@pytest.mark.parametrize(
+    "end", [Frame(type=Type.EXIT, payload=b"\0\0").encode(), b""], ids=["ended", "lost"]
+)
+def test_a_stalled_reader_keeps_no_shim_from_ending(shims: Shims, proxy: Proxy, end: bytes) -> None:
+    """The tool has ended, or is lost: a signal is the shim's own."""
+    output = Frame(type=Type.STDOUT, payload=bytes(65536)).encode() * 2
+    proxy.next_answers(SWITCHING + output + end)
+    child = shims.popen("true", stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    pipe = child.stdout.fileno()
+    wait_for("a full pipe", lambda: fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)) == FULL)
+    time.sleep(0.3)  # the end is taken
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(GENEROUS) == -signal.SIGTERM
 
 
 def test_a_reader_that_leaves_ends_the_tool(shims: Shims, proxy: Proxy) -> None:
