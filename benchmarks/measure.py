@@ -1,23 +1,26 @@
-"""Timing: interleaved rounds, medians, ratios, one table and one JSON file."""
+"""Timing: interleaved rounds, medians, and what two of them say of each other."""
 
 from __future__ import annotations
 
-import json
-import platform
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 
 @dataclass(slots=True, kw_only=True)
 class Subject:
-    """One thing that is timed; ``run`` does it once."""
+    """One thing that is timed; ``run`` does it once, ``before`` makes room for it untimed.
+
+    It takes part in every ``every``-th round.
+    """
 
     name: str
     run: Callable[[], None]
+    before: Callable[[], None] = lambda: None
+    every: int = 1
     seconds: list[float] = field(default_factory=list)
 
     @property
@@ -25,28 +28,72 @@ class Subject:
         return statistics.median(self.seconds)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ratio:
-    """A subject beside its anchor: medians of one run, the target and whether it is met.
+@dataclass(slots=True, kw_only=True)
+class Load:
+    """One thing that some clients do again and again at the same time.
 
-    ``sense`` says which side of ``target`` is good for ``subject / anchor``.
+    ``seconds`` are those of each call, ``elapsed`` those of all batches together; ``own`` is
+    the processor time of the clients themselves, without that of the processes they start.
     """
 
     name: str
-    subject: Subject
-    anchor: Subject
+    clients: int
+    seconds: list[float] = field(default_factory=list)
+    elapsed: float = 0.0
+    own: float = 0.0
+
+    @property
+    def p50(self) -> float:
+        return percentile(self.seconds, 50)
+
+    @property
+    def p99(self) -> float:
+        return percentile(self.seconds, 99)
+
+    @property
+    def rate(self) -> float:
+        """Calls a second."""
+        return len(self.seconds) / self.elapsed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratio:
+    """Seconds of a subject beside those of its anchor, the target and whether it is met.
+
+    ``sense`` says which side of ``target`` is good; without a target it only tells.
+    """
+
+    name: str
+    subject: float
+    anchor: float
     sense: Literal["at most", "at least"]
-    target: float
+    target: float | None = None
 
     @property
     def value(self) -> float:
-        """How the medians stand to each other; for "at least" the anchor is the slower one."""
-        subject, anchor = self.subject.median, self.anchor.median
-        return subject / anchor if self.sense == "at most" else anchor / subject
+        """How they stand to each other; for "at least" the anchor is the slower one."""
+        fraction = self.subject / self.anchor
+        return fraction if self.sense == "at most" else 1 / fraction
 
     @property
     def met(self) -> bool:
+        if self.target is None:
+            return True
         return self.value <= self.target if self.sense == "at most" else self.value >= self.target
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """Everything that was measured in one run."""
+
+    subjects: list[Subject] = field(default_factory=list)
+    loads: list[Load] = field(default_factory=list)
+    ratios: list[Ratio] = field(default_factory=list)
+
+
+def percentile(values: Sequence[float], part: int) -> float:
+    """The smallest of the values that ``part`` per cent of them do not exceed."""
+    return sorted(values)[max(0, math.ceil(len(values) * part / 100) - 1)]
 
 
 def interleaved(subjects: Sequence[Subject], rounds: int) -> None:
@@ -56,42 +103,11 @@ def interleaved(subjects: Sequence[Subject], rounds: int) -> None:
     """
     for number in range(rounds + 1):
         for subject in subjects:
+            if number > 0 and (number - 1) % subject.every != 0:
+                continue
+            subject.before()
             start = time.perf_counter()
             subject.run()
             elapsed = time.perf_counter() - start
             if number > 0:
                 subject.seconds.append(elapsed)
-
-
-def table(subjects: Sequence[Subject], ratios: Sequence[Ratio]) -> str:
-    """Two plain tables: milliseconds, then ratios."""
-    lines = [f"{'':58} {'min':>9} {'median':>9} {'max':>9}  ms"]
-    for one in subjects:
-        low, mid, high = (
-            value * 1000 for value in (min(one.seconds), one.median, max(one.seconds))
-        )
-        lines.append(f"{one.name:58} {low:9.2f} {mid:9.2f} {high:9.2f}")
-    lines += ["", f"{'':58} {'ratio':>9} {'target':>18}"]
-    for ratio in ratios:
-        verdict = "" if ratio.met else "  MISSED"
-        goal = f"{ratio.sense} {ratio.target:g}"
-        lines.append(f"{ratio.name:58} {ratio.value:9.2f} {goal:>18}{verdict}")
-    return "\n".join(lines)
-
-
-def save(path: Path, subjects: Sequence[Subject], ratios: Sequence[Ratio]) -> None:
-    """The same as JSON, with every single time."""
-    data = {
-        "machine": {"system": platform.platform(), "python": platform.python_version()},
-        "seconds": {subject.name: subject.seconds for subject in subjects},
-        "ratios": {
-            ratio.name: {
-                "value": ratio.value,
-                "sense": ratio.sense,
-                "target": ratio.target,
-                "met": ratio.met,
-            }
-            for ratio in ratios
-        },
-    }
-    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
