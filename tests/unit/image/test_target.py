@@ -62,7 +62,7 @@ def test_a_push_to_nowhere_is_an_archive(wish: dict[str, Any]) -> None:
         ({"registry": "index.docker.io/team/"}, f"index.docker.io/team/{NAME}:latest"),
     ],
 )
-def test_a_push_goes_where_it_was_said(wish: dict[str, str], reference: str) -> None:
+def test_a_push_goes_where_it_was_said(wish: dict[str, Any], reference: str) -> None:
     assert found(push=True, **wish) == Target(
         kind="registry", reference=reference, platforms=(AMD,)
     )
