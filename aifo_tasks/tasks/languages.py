@@ -18,7 +18,7 @@ from aifo_tasks.tasks.actions import ToolAction
 def task_run_code() -> Iterator[dict[str, Any]]:
     """compile and run one source file: doit run run_code:py FILE=hello.py -- ARGS"""
     yield {"name": None, "doc": "compile and run one source file: run_code:py FILE=hello.py"}
-    for language in project.config().languages:
+    for language in project.named().languages:
         for word in (language.code, *language.aliases):
             yield {
                 "name": word,

@@ -25,18 +25,22 @@ def config() -> Config:
     return load.load(load.find_root(Path.cwd()))
 
 
-def words() -> Iterator[tuple[str, Toolchain]]:
-    """Each toolchain under each of its task names: its short name, and its kind if that
-    differs.
+def named() -> Config:
+    """What creators take their tasks' names from.
 
-    While a file is not approved the shipped toolchains have their names, so that ``trust`` and
-    ``list`` work; whatever runs asks for ``config`` and is refused.
+    While a file is not approved that is what is shipped, so that ``trust`` and ``list`` work;
+    whatever runs asks for ``config`` and is refused.
     """
     try:
-        toolchains = config().toolchains
+        return config()
     except UnapprovedError:
-        toolchains = load.load(files.resource("toolchains.yaml").parent).toolchains
-    for toolchain in toolchains:
+        return load.load(files.resource("toolchains.yaml").parent)
+
+
+def words() -> Iterator[tuple[str, Toolchain]]:
+    """Each toolchain under each of its task names: its short name, and its kind if that
+    differs."""
+    for toolchain in named().toolchains:
         for word in dict.fromkeys((toolchain.short, toolchain.kind)):
             yield word, toolchain
 
