@@ -123,34 +123,47 @@ def _home_dir(variable: str, default: str) -> Path:
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, on_wait: Callable[[], None] = lambda: None) -> Iterator[int]:
+def locked(
+    path: Path, *, on_wait: Callable[[], None] = lambda: None, shared: bool = False
+) -> Iterator[int]:
     """Hold the host-wide lock at ``path``; yields its descriptor, open for reading.
 
     The lock belongs to the open file: a process that is handed the descriptor holds the
-    lock too, until it ends. ``on_wait`` is called once when somebody else has it.
+    lock too, until it ends. ``on_wait`` is called once when somebody else has it. Those who
+    hold it ``shared`` keep out those alone who do not.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = _open_lock(path)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _take(descriptor, shared=shared):
             on_wait()
-            _lock_interruptibly(descriptor)
+            pause = threading.Event()
+            while not _take(descriptor, shared=shared):  # a signal's handler runs meanwhile
+                pause.wait(0.05)
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _lock_interruptibly(descriptor: int) -> None:
-    """Wait for a lock so that a signal's handler runs while we wait."""
-    pause = threading.Event()
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pause.wait(0.05)
-        else:
-            return
+@contextlib.contextmanager
+def claimed(path: Path) -> Iterator[bool]:
+    """Hold the lock at ``path`` unless somebody has it; yields whether it is held."""
+    descriptor = _open_lock(path)
+    try:
+        yield _take(descriptor, shared=False)
+    finally:
+        os.close(descriptor)
+
+
+def _open_lock(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+def _take(descriptor: int, *, shared: bool) -> bool:
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def open_below(top: Path, relative: str, flags: int = os.O_RDONLY, mode: int = 0o600) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shlex
@@ -98,13 +99,28 @@ def shim_binary(architecture: Architecture | None = None, *, system: System | No
     return _binary(SHIM, system or host_system(), architecture or host_architecture())
 
 
-def shim_links(directory: Path, tools: Iterable[str]) -> None:
-    """Lay out this machine's shim in a directory, and a link to it for each tool.
+def programs(tools: Iterable[str] = ()) -> Path:
+    """The directory that a container has at /opt/aifo/bin: init, the shim, and a link to it for
+    each tool; made once and kept by content."""
+    init, shim = init_binary(), shim_binary(system="linux")
+    names = sorted(set(tools))
+    top = files.cache_dir() / "native" / files.digest(_identity(init), _identity(shim), *names)
+    files.make_directory(top)
+    with contextlib.ExitStack() as stack:
+        if not log.is_dry_run():
+            stack.enter_context(files.locked(top / "lock"))
+        shim_links(top / "bin", names, binary=shim)
+        _install(init, top / "bin" / INIT.name)
+    return top / "bin"
+
+
+def shim_links(directory: Path, tools: Iterable[str], *, binary: Path | None = None) -> None:
+    """Lay out a shim, this machine's unless given, in a directory, and a link to it for each tool.
 
     Links of tools that are no longer named go. Raises AifoError for a file of a tool's name
     that is no link of ours; then nothing is changed.
     """
-    binary = shim_binary()
+    binary = binary or shim_binary()
     wanted = sorted(set(tools) - {SHIM.name})
     foreign = [name for name in wanted if not _is_replaceable(directory / name)]
     if foreign:
@@ -113,11 +129,7 @@ def shim_links(directory: Path, tools: Iterable[str]) -> None:
             hint="doit shims DIR=<a directory of its own>",
         )  # fmt: skip
     files.make_directory(directory, mode=0o755)
-    target = directory / SHIM.name
-    if not _has_content_of(target, binary) and log.command(
-        f"install -m 755 {shlex.quote(str(binary))} {shlex.quote(str(target))}"
-    ):
-        files.write_atomically(target, binary.read_bytes(), mode=0o755)
+    _install(binary, directory / SHIM.name)
     for name in wanted:
         link = directory / name
         if not link.is_symlink() and log.command(f"ln -s {SHIM.name} {shlex.quote(str(link))}"):
@@ -233,6 +245,19 @@ def _is_replaceable(path: Path) -> bool:
     if path.is_symlink():
         return os.readlink(path) == SHIM.name
     return not path.exists()
+
+
+def _install(binary: Path, target: Path) -> None:
+    """Copy a program, unless it is there."""
+    if not _has_content_of(target, binary) and log.command(
+        f"install -m 755 {shlex.quote(str(binary))} {shlex.quote(str(target))}"
+    ):
+        files.write_quietly(target, binary.read_bytes(), mode=0o755)
+
+
+def _identity(binary: Path) -> bytes:
+    """A program's content; in a dry run that has not compiled it the place it would have."""
+    return binary.read_bytes() if binary.is_file() else str(binary).encode()
 
 
 def _has_content_of(path: Path, source: Path) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import secrets
 import shlex
 import shutil
 import threading
@@ -18,6 +17,7 @@ from aifo_tasks.errors import AifoError, SidecarLostError
 from aifo_tasks.model import HOME, PLACEHOLDERS, WORKSPACE, Config, Language, Limits, Toolchain
 from aifo_tasks.session import ready, redirected
 from aifo_tasks.session.workplace import Choices
+from aifo_tasks.sidecar import sessions
 from aifo_tasks.sidecar.identity import Owner, session_dir
 from aifo_tasks.sidecar.plan import SYSTEM_PATH, Plan
 from aifo_tasks.sidecar.record import Greeted
@@ -114,8 +114,7 @@ def _contained(
     engine: Engine, toolchain: Toolchain, program: Program, seconds: float
 ) -> int | None:
     """The exit status of a run in a container that is gone afterwards; None: its time was over."""
-    session = secrets.token_hex(6)
-    with _source(program, session) as directory:
+    with sessions.opened() as session, _source(program, session) as directory:
         plan = _plan(toolchain, directory, session)
         with _container(engine, plan) as greeted:
             if greeted is None:
@@ -149,6 +148,7 @@ def _plan(toolchain: Toolchain, directory: Path, session: str) -> Plan:
         owner=_OWNER,
         network="none",
         caller=os.getuid(),
+        owned=True,
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from aifo_tasks import __version__, cache, files, log, overlay
 from aifo_tasks.engine.api import Engine, VolumeState
 from aifo_tasks.session.workplace import Workplace
+from aifo_tasks.sidecar.identity import project_session, user_label
 
 
 def ensure_volumes(engine: Engine, work: Workplace) -> dict[str, str]:
@@ -44,22 +45,31 @@ def make_mount_points(work: Workplace) -> None:
         store = work.install.store
         work.install.manager.make_store(work.plan.project, store, work.owner)
     if made and not log.is_dry_run():
-        path = _path(work.plan.session)
+        path = _path(project_session(work.plan.project))
         known = _recorded(path)[1]
         entry = {"project": str(work.plan.project), "made": sorted({*known, *made})}
         path.parent.mkdir(mode=0o700, exist_ok=True)
         files.write_quietly(path, json.dumps(entry).encode())
 
 
-def remove_mount_points(session: str) -> None:
-    """Take away the empty directories that were made for mounts, once nothing is mounted."""
+def remove_mount_points(engine: Engine, session: str) -> None:
+    """Take away the empty directories that were made for mounts, once nothing is mounted: in
+    any container they would be torn away."""
     path = _path(session)
     project, made = _recorded(path)
     if not made:
         return
+    mine = {"io.aifo.user": user_label(), "io.aifo.project": str(project)}
+    if any(state.running for state in engine.containers(mine)) and not log.is_dry_run():
+        return
     overlay.remove_mount_points(project, made)
     if not log.is_dry_run():
         path.unlink(missing_ok=True)
+
+
+def recorded() -> tuple[str, ...]:
+    """Sessions for which directories were made."""
+    return tuple(path.parent.name for path in files.run_dir().glob("*/mount-points.json"))
 
 
 def _recorded(path: Path) -> tuple[Path, tuple[str, ...]]:

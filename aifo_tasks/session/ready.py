@@ -62,15 +62,14 @@ def prepare(work: Workplace, choices: Choices, *, changing: bool = False) -> Gre
     from aifo_tasks.image import build
     from aifo_tasks.registry import references
     from aifo_tasks.session import mounts
-    from aifo_tasks.sidecar import life
+    from aifo_tasks.sidecar import ending
 
-    lock = session_dir(work.plan.session) / f"{work.toolchain.kind}-prepare.lock"
-    with _locked(lock, lambda: _say_waiting(work)):
+    with _preparing(work):
         greeted = warm(work, changing=changing)
         if greeted is not None:
             return greeted
         engine = connect(consent=choices.consent)
-        life.reap(engine)
+        ending.reap(engine)
         build.ensure(
             engine,
             work.toolchain,
@@ -136,15 +135,20 @@ def image_reason(toolchain: Toolchain) -> str | None:
 
 
 def stop(engine: Engine, session: str | None) -> tuple[str, ...]:
-    """End the sidecars of a session (None: all of this user's here) and what belongs to them."""
-    from aifo_tasks.session import mounts
-    from aifo_tasks.sidecar import life
+    """End the sidecars of a session (None: all of this user's here) and what belongs to them.
 
-    names = life.stop(engine, session=session)
-    mine = [path.parent.name for path in files.run_dir().glob("*/mount-points.json")]
-    for name in mine if session is None else [session]:
-        mounts.remove_mount_points(name)
-    return names
+    Waits for who starts one.
+    """
+    from aifo_tasks.session import mounts
+    from aifo_tasks.sidecar import ending
+
+    ended = [session] if session is not None else [*ending.stoppable(engine), *mounts.recorded()]
+    names: list[str] = []
+    for each in dict.fromkeys(ended):
+        with _locked(_starts(each), lambda: log.step("sidecar_stop", "waiting for a start")):
+            names += ending.stop(engine, each)
+            mounts.remove_mount_points(engine, each)
+    return tuple(sorted(names))
 
 
 def _started(
@@ -251,15 +255,31 @@ def changing_modules(work: Workplace, greeted: Greeted) -> Iterator[None]:
         yield
 
 
-def _say_waiting(work: Workplace) -> None:
-    log.step(f"toolchain {work.toolchain.kind}", "another process makes it ready; waiting for that")
+@contextlib.contextmanager
+def _preparing(work: Workplace) -> Iterator[None]:
+    """Nobody else makes this toolchain ready, and nobody stops the session."""
+    kind, session = work.toolchain.kind, work.plan.session
+
+    def say() -> None:
+        log.step(f"toolchain {kind}", "another process makes it ready; waiting for that")
+
+    with (
+        _locked(_starts(session), say, shared=True),
+        _locked(_starts(session).with_name(f"{kind}-prepare.lock"), say),
+    ):
+        yield
+
+
+def _starts(session: str) -> Path:
+    """The lock that those share who start something in a session, and who stops it holds alone."""
+    return session_dir(session) / "starts.lock"
 
 
 @contextlib.contextmanager
-def _locked(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+def _locked(path: Path, on_wait: Callable[[], None], *, shared: bool = False) -> Iterator[None]:
     """The lock at ``path``, unless in a dry run, which touches nothing."""
     if log.is_dry_run():
         yield
         return
-    with files.locked(path, on_wait=on_wait):
+    with files.locked(path, on_wait=on_wait, shared=shared):
         yield

@@ -63,8 +63,9 @@ class Workplace:
 
     @property
     def lock(self) -> Path:
-        """Held while something is installed in this project."""
-        return session_dir(self.plan.session) / f"{self.toolchain.kind}-install.lock"
+        """Held while something is installed in this project, in whatever session."""
+        session = project_session(self.plan.project)
+        return session_dir(session) / f"{self.toolchain.kind}-install.lock"
 
     def wanted(self) -> str:
         """The key that the overlay's stamp must hold; "" when nothing is installed."""

@@ -8,6 +8,9 @@ from pathlib import Path
 from aifo_tasks import files
 from aifo_tasks.value import dataclass
 
+OWNER = "io.aifo.owner"
+"""The label of what belongs to a session that ends with its process, whose id it holds."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:

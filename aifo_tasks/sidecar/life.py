@@ -1,7 +1,8 @@
-"""A sidecar's life: start it or find it running, stop it, reap what a killed process left."""
+"""A sidecar's life: find it running, or start it beside or instead of others."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shlex
@@ -13,7 +14,7 @@ from pathlib import Path
 from aifo_tasks import files, log, native
 from aifo_tasks.engine.api import ContainerState, Engine
 from aifo_tasks.errors import AifoError, EngineError
-from aifo_tasks.sidecar import network, record
+from aifo_tasks.sidecar import ending, network, record
 from aifo_tasks.sidecar.identity import Owner, user_label
 from aifo_tasks.sidecar.plan import Host, Plan, confined, container_spec, passwd
 from aifo_tasks.sidecar.record import Greeted, Record
@@ -48,42 +49,6 @@ def ensure(engine: Engine, plan: Plan, volumes: Mapping[str, str]) -> Greeted | 
     return _start(engine, plan, name, volumes)
 
 
-def stop(engine: Engine, *, session: str | None) -> tuple[str, ...]:
-    """End the sidecars of one session, or with None every one of this user on this machine.
-
-    Returns their names. Networks and run directories of theirs go with them.
-    """
-    wanted = {"io.aifo.user": user_label(), "io.aifo.kind": ""}
-    if session is not None:
-        wanted["io.aifo.session"] = session
-    names = []
-    sessions = {session} if session is not None else set()
-    for state in engine.containers(wanted):
-        sessions.add(state.labels.get("io.aifo.session", ""))
-        engine.stop(state.name, seconds=2)
-        engine.remove_container(state.name)
-        _forget(state)
-        names.append(state.name)
-    for ended in sessions - {""}:
-        network.remove(engine, ended)
-    return tuple(sorted(names))
-
-
-def reap(engine: Engine) -> tuple[str, ...]:
-    """Remove what a killed process left: containers of ours that ended and were not removed.
-
-    Only this user's on this machine, started from this run directory, are touched.
-    """
-    gone = []
-    mine = {"io.aifo.user": user_label(), "io.aifo.run-dir": str(files.run_dir())}
-    for state in engine.containers({**mine, "io.aifo.kind": ""}):
-        if state.status in {"exited", "dead"}:
-            engine.remove_container(state.name)
-            _forget(state)
-            gone.append(state.name)
-    return tuple(gone)
-
-
 def _of_kind(engine: Engine, plan: Plan) -> list[ContainerState]:
     found = engine.containers(
         {
@@ -100,7 +65,7 @@ def _greeted(engine: Engine, plan: Plan, state: ContainerState) -> Greeted | Non
     details = engine.container(state.name)
     if details is None or not details.running:
         return None
-    host = _host(details.name)
+    host = _host(plan, details.name)
     try:
         entry = _entry(plan, host, details)
         found = record.greet(entry)
@@ -148,6 +113,13 @@ def _last_use(path: Path) -> float:
 
 
 def _start(engine: Engine, plan: Plan, name: str, volumes: Mapping[str, str]) -> Greeted | None:
+    with contextlib.ExitStack() as stack:
+        if not log.is_dry_run():
+            stack.enter_context(ending.starting())
+        return _started(engine, plan, name, volumes)
+
+
+def _started(engine: Engine, plan: Plan, name: str, volumes: Mapping[str, str]) -> Greeted | None:
     host = _prepared(plan, name)
     info = engine.info()
     network.ensure(engine, plan)
@@ -199,17 +171,18 @@ def _entry(plan: Plan, host: Host, state: ContainerState) -> Record:
     )
 
 
-def _host(name: str) -> Host:
-    return Host(directory=files.run_dir() / name, init=native.init_binary())
+def _host(plan: Plan, name: str) -> Host:
+    return Host(directory=files.run_dir() / name, programs=native.programs(plan.shims))
 
 
 def _prepared(plan: Plan, name: str) -> Host:
     """Make the files a sidecar mounts; what an earlier one of that name left is replaced."""
-    host = _host(name)
+    host = _host(plan, name)
     if host.directory.exists() and log.command(f"rm -rf {shlex.quote(str(host.directory))}"):
         shutil.rmtree(host.directory)
     files.make_directory(host.directory, mode=0o711)
     files.make_directory(host.socket_dir, mode=0o700)
+    files.make_directory(host.proxies, mode=0o755)
     users, groups = passwd(plan.owner)
     files.write_atomically(host.passwd, users, mode=0o644)
     files.write_atomically(host.group, groups, mode=0o644)
@@ -235,15 +208,3 @@ def apparmor_profile() -> str:
     except OSError:  # only root may read the list
         return ""
     return "aifo-coder" if "\naifo-coder (" in f"\n{loaded}" else ""
-
-
-def _forget(state: ContainerState) -> None:
-    """Remove the records and the run directory of a sidecar of this run directory."""
-    if log.is_dry_run() or state.labels.get("io.aifo.run-dir") != str(files.run_dir()):
-        return
-    session = state.labels.get("io.aifo.session", "")
-    if session:
-        record.forget(session, state.name)
-    directory = files.run_dir() / state.name
-    if directory.is_dir() and not directory.is_symlink():
-        shutil.rmtree(directory, ignore_errors=True)

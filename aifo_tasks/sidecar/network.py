@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from aifo_tasks import files, log
+from aifo_tasks import log
 from aifo_tasks.engine.api import Engine, NetworkSpec
 from aifo_tasks.errors import ConflictError, EngineError
 from aifo_tasks.sidecar.identity import user_label
-from aifo_tasks.sidecar.plan import Plan, session_network
+from aifo_tasks.sidecar.plan import Plan, labels
 
 
 def ensure(engine: Engine, plan: Plan) -> None:
@@ -22,10 +20,8 @@ def ensure(engine: Engine, plan: Plan) -> None:
     internal = kind == "internal"
     found = engine.network(name)
     if found is None:
-        labels = (("io.aifo.session", plan.session), ("io.aifo.user", user_label()))
         try:
-            engine.create_network(NetworkSpec(name=name, internal=internal, labels=labels))
-            _remember(plan.session, name)
+            engine.create_network(NetworkSpec(name=name, internal=internal, labels=_labels(plan)))
         except ConflictError:  # another run of this project was faster
             found = engine.network(name)
     if found is not None and found.internal != internal:
@@ -37,22 +33,25 @@ def ensure(engine: Engine, plan: Plan) -> None:
 
 
 def remove(engine: Engine, session: str) -> None:
-    """Remove the networks that were made for this session."""
-    path = _path(session)
-    names = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
-    for name in dict.fromkeys([*filter(None, names), session_network(session)]):
-        if engine.network(name) is not None:
-            engine.remove_network(name)
-    if not log.is_dry_run():
-        path.unlink(missing_ok=True)
+    """Remove the networks that were made for this session; one that somebody joined stays."""
+    for state in engine.networks({"io.aifo.session": session, "io.aifo.user": user_label()}):
+        try:
+            engine.remove_network(state.name)
+        except ConflictError:
+            log.warn(f"network {state.name}", "is in use and stays")
 
 
-def _remember(session: str, name: str) -> None:
-    """Keep the name of a network that is ours to remove, whoever chose it."""
-    if not log.is_dry_run():
-        with _path(session).open("a", encoding="utf-8") as file:
-            file.write(f"{name}\n")
+def gateway(engine: Engine, plan: Plan) -> str:
+    """This machine's address in the plan's network; EngineError when it has none there."""
+    found = engine.network(plan.network)
+    if found is None or not found.gateway:
+        raise EngineError(
+            f"network {plan.network}", "has no address of this machine to listen on",
+            hint="TRANSPORT=unix",
+        )  # fmt: skip
+    return found.gateway
 
 
-def _path(session: str) -> Path:
-    return files.run_dir() / session / "networks"
+def _labels(plan: Plan) -> tuple[tuple[str, str], ...]:
+    """A network is the session's, not one sidecar's."""
+    return tuple(pair for pair in labels(plan) if pair[0] not in {"io.aifo.kind", "io.aifo.spec"})

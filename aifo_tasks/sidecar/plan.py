@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aifo_tasks import __version__, files
-from aifo_tasks.model import HOME, WORKSPACE, Network, Toolchain
-from aifo_tasks.sidecar.identity import Owner, user_label
+from aifo_tasks.model import HOME, SHIMS, WORKSPACE, Network, Toolchain
+from aifo_tasks.sidecar.identity import OWNER, Owner, user_label
 from aifo_tasks.value import dataclass
 
 if TYPE_CHECKING:  # the warm path makes a plan but no spec
     from aifo_tasks.engine.api import ContainerSpec, EngineInfo, MountSpec
 
-INIT = "/opt/aifo/bin/aifo-init"
+INIT = f"{SHIMS}/aifo-init"
 SOCKET_DIR = "/run/aifo"
+PROXY_DIR = "/run/aifo-proxy"
 CERTIFICATES = "/opt/aifo/ca-certificates.crt"
 CERTIFICATE_VARIABLES = (
     "SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "NODE_EXTRA_CA_CERTS",
     "CARGO_HTTP_CAINFO", "GIT_SSL_CAINFO",
 )  # fmt: skip
+SHAPE = "2"
+"""Raised when the same plan is made into another container."""
+
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -32,6 +37,10 @@ class Plan:
     directories to the volumes over them, ``proxies`` are environment variables, ``binds``
     host directories outside the project and their targets, ``network`` the engine's network
     to join, ``caller`` another user who may call tools besides root and the owner.
+
+    ``owned`` marks what belongs to a session that ends with its process. Init's socket lies in
+    ``socket_dir``; proxies that tools may call lie in ``proxy_dir``. ``shims`` are the tools
+    that are shims at /opt/aifo/bin, ``hosts`` further host names and their addresses.
     """
 
     toolchain: Toolchain
@@ -46,10 +55,15 @@ class Plan:
     certificates: Path | None = None
     stamp: str = ""
     caller: int = 0
+    owned: bool = False
+    socket_dir: str = SOCKET_DIR
+    proxy_dir: str = PROXY_DIR
+    shims: tuple[str, ...] = ()
+    hosts: tuple[tuple[str, str], ...] = ()
 
     def digest(self) -> str:
         """64 hexadecimal digits; init answers a greeting with them."""
-        return files.digest(__version__, repr(self))
+        return files.digest(__version__, SHAPE, repr(self))
 
     @property
     def name(self) -> str:
@@ -71,10 +85,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """The host's side of one sidecar: files of the run directory that it mounts."""
+    """The host's side of one sidecar: files of the run directory that it mounts, and the
+    directory of our programs."""
 
     directory: Path
-    init: Path
+    programs: Path
 
     @property
     def socket(self) -> Path:
@@ -84,6 +99,11 @@ class Host:
     def socket_dir(self) -> Path:
         """The only directory of these that the sidecar can write."""
         return self.directory / "run"
+
+    @property
+    def proxies(self) -> Path:
+        """Where a proxy that serves this sidecar puts its socket and the sidecar's token."""
+        return self.directory / "proxies"
 
     @property
     def passwd(self) -> Path:
@@ -121,7 +141,7 @@ def container_spec(
     from aifo_tasks.engine.api import ContainerSpec
 
     limits = plan.toolchain.limits
-    command = ["--socket", f"{SOCKET_DIR}/init.sock", "--spec", plan.digest()]
+    command = ["--socket", f"{plan.socket_dir}/init.sock", "--spec", plan.digest()]
     if plan.stamp:
         command += ["--stamp", plan.stamp]
     command += ["--idle", str(limits.idle_seconds)]
@@ -144,12 +164,15 @@ def container_spec(
         security_opt=("no-new-privileges",),
         pids_limit=limits.pids,
         memory=limits.memory,
+        extra_hosts=plan.hosts,
     )
 
 
 def labels(plan: Plan) -> tuple[tuple[str, str], ...]:
     """How a later process finds this sidecar, and knows that it is its own."""
+    owner = ((OWNER, str(os.getpid())),) if plan.owned else ()
     return (
+        *owner,
         ("io.aifo.kind", plan.toolchain.kind),
         ("io.aifo.project", str(plan.project)),
         ("io.aifo.run-dir", str(files.run_dir())),
@@ -193,8 +216,9 @@ def _mounts(plan: Plan, host: Host, volumes: Mapping[str, str]) -> tuple[MountSp
     own = f"uid={owner.uid},gid={owner.gid}"
     mounts = [
         MountSpec(kind="bind", source=str(plan.project), target=WORKSPACE),
-        MountSpec(kind="bind", source=str(host.init), target=INIT, read_only=True),
-        MountSpec(kind="bind", source=str(host.socket_dir), target=SOCKET_DIR),
+        MountSpec(kind="bind", source=str(host.programs), target=SHIMS, read_only=True),
+        MountSpec(kind="bind", source=str(host.socket_dir), target=plan.socket_dir),
+        MountSpec(kind="bind", source=str(host.proxies), target=plan.proxy_dir, read_only=True),
         MountSpec(kind="bind", source=str(host.passwd), target="/etc/passwd", read_only=True),
         MountSpec(kind="bind", source=str(host.group), target="/etc/group", read_only=True),
     ]

@@ -207,6 +207,21 @@ def test_a_shim_for_each_tool(tmp_path: Path, lines: Lines) -> None:
     assert lines.said == []
 
 
+def test_a_container_s_programs_are_kept_by_content(lines: Lines, cache: Path) -> None:
+    directory = native.programs(["npm", "node"])
+    assert {path.name for path in directory.iterdir()} == {
+        "aifo-init", "aifo-shim", "node", "npm"
+    }  # fmt: skip
+    assert (directory / "aifo-init").read_bytes() == native.init_binary().read_bytes()
+    assert os.access(directory / "aifo-init", os.X_OK)
+    lines.said.clear()
+    log.configure(verbose=True)
+    assert native.programs(["node", "npm"]) == directory
+    assert lines.said == []
+    log.configure(verbose=False)
+    assert native.programs() != directory
+
+
 def test_links_of_tools_that_are_no_longer_declared_go(tmp_path: Path) -> None:
     native.shim_links(tmp_path, ["node", "npm"])
     (tmp_path / "mine").symlink_to("elsewhere")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,7 +44,7 @@ PLAN = Plan(
     certificates=Path("/etc/ssl/ca.crt"),
     stamp="/workspace/node_modules/.stamp",
 )
-HOST = Host(directory=Path("/run/user/1000/aifo/side"), init=Path("/cache/aifo-init"))
+HOST = Host(directory=Path("/run/user/1000/aifo/side"), programs=Path("/cache/bin"))
 VOLUMES = {"node-cache": "node-cache-u1000", "app-modules": "app-modules"}
 
 
@@ -81,8 +82,9 @@ def test_the_whole_container() -> None:
         labels=sidecar_plan.labels(PLAN),
         mounts=(
             bind("/src/app", "/workspace"),
-            bind("/cache/aifo-init", "/opt/aifo/bin/aifo-init", read_only=True),
+            bind("/cache/bin", "/opt/aifo/bin", read_only=True),
             bind("/run/user/1000/aifo/side/run", "/run/aifo"),
+            bind("/run/user/1000/aifo/side/proxies", "/run/aifo-proxy", read_only=True),
             bind("/run/user/1000/aifo/side/passwd", "/etc/passwd", read_only=True),
             bind("/run/user/1000/aifo/side/group", "/etc/group", read_only=True),
             bind("/etc/ssl/ca.crt", certificates, read_only=True),
@@ -115,6 +117,21 @@ def test_an_approved_mount_comes_last() -> None:
     assert spec_of(plan).mounts[-1] == bind("/data", "/data", read_only=True)
 
 
+def test_a_session_that_ends_with_its_process_says_so() -> None:
+    assert dict(sidecar_plan.labels(replace(PLAN, owned=True)))["io.aifo.owner"] == str(os.getpid())
+    assert "io.aifo.owner" not in dict(sidecar_plan.labels(PLAN))
+
+
+def test_the_places_of_sockets_and_further_hosts_are_the_plan_s() -> None:
+    spec = spec_of(
+        replace(PLAN, socket_dir="/run/init", proxy_dir="/run/aifo", hosts=(("host", "192.0.2.1"),))
+    )
+    assert bind("/run/user/1000/aifo/side/run", "/run/init") in spec.mounts
+    assert bind("/run/user/1000/aifo/side/proxies", "/run/aifo", read_only=True) in spec.mounts
+    assert spec.command[:2] == ("--socket", "/run/init/init.sock")
+    assert spec.extra_hosts == (("host", "192.0.2.1"),)
+
+
 def test_root_cannot_give_files_away() -> None:
     plan = replace(PLAN, owner=Owner(uid=0, gid=0))
     assert ("TAR_OPTIONS", "--no-same-owner") in spec_of(plan).environment
@@ -129,6 +146,8 @@ def test_root_cannot_give_files_away() -> None:
         {"certificates": None},
         {"proxies": (("HTTP_PROXY", "http://proxy"),)},
         {"network": "none"},
+        {"owned": True},
+        {"shims": ("node",)},
         {"toolchain": replace(NODE, limits=replace(NODE.limits, memory=2048))},
     ],
     ids=lambda change: next(iter(change)),
