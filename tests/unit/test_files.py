@@ -10,9 +10,12 @@ from aifo_tasks import files
 
 def test_those_who_share_a_lock_keep_out_who_wants_it_alone(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
-    with files.locked(lock, shared=True), files.locked(lock, shared=True):
-        with files.claimed(lock) as is_held:
-            assert not is_held
+    with (
+        files.locked(lock, shared=True),
+        files.locked(lock, shared=True),
+        files.claimed(lock) as is_held,
+    ):
+        assert not is_held
     with files.claimed(lock) as is_held:
         assert is_held
         with files.claimed(lock) as is_held_twice:

@@ -32,16 +32,18 @@ def engine() -> Fake:
     return fake
 
 
-def labels(session: str, *, owned: bool = False, **more: str) -> tuple[tuple[str, str], ...]:
+def labels(
+    session: str, *, owned: bool = False, user: str = "", directory: str = ""
+) -> tuple[tuple[str, str], ...]:
     found = {
-        "io.aifo.user": user_label(),
-        "io.aifo.run-dir": str(files.run_dir()),
+        "io.aifo.user": user or user_label(),
+        "io.aifo.run-dir": directory or str(files.run_dir()),
         "io.aifo.session": session,
         "io.aifo.kind": "node",
     }
     if owned:
         found[OWNER] = "1"
-    return tuple({**found, **more}.items())
+    return tuple(found.items())
 
 
 def start(engine: Fake, name: str, given: tuple[tuple[str, str], ...]) -> Path:
@@ -122,9 +124,8 @@ def test_everything_of_an_orphan_is_reaped_and_nothing_else(engine: Fake) -> Non
         start(engine, "aifo-tc-node-1", labels(orphan, owned=True))
         start(engine, "living", labels(living, owned=True))
         start(engine, "project", labels("aaaaaaaaaaaa"))
-        start(engine, "another-user", labels(orphan, owned=True, **{"io.aifo.user": "4@other"}))
-        elsewhere = {"io.aifo.run-dir": "/elsewhere"}
-        start(engine, "another-directory", labels(orphan, owned=True, **elsewhere))
+        start(engine, "another-user", labels(orphan, owned=True, user="4@other"))
+        start(engine, "another-directory", labels(orphan, owned=True, directory="/elsewhere"))
         for name, session in (("net-orphan", orphan), ("net-living", living)):
             network = labels(session, owned=True)
             engine.create_network(NetworkSpec(name=name, internal=True, labels=network))
@@ -191,9 +192,10 @@ def test_all_that_may_be_stopped_is_what_no_process_holds(engine: Fake) -> None:
         start(engine, "living", labels(living, owned=True))
         start(engine, "orphan", labels(orphan, owned=True))
         start(engine, "project", labels("aaaaaaaaaaaa"))
-        elsewhere = {"io.aifo.run-dir": "/elsewhere"}
-        start(engine, "of-who-knows-whom", labels("cccccccccccc", owned=True, **elsewhere))
-        start(engine, "theirs", labels("dddddddddddd", **{"io.aifo.user": "4@other"}))
+        start(
+            engine, "of-who-knows-whom", labels("cccccccccccc", owned=True, directory="/elsewhere")
+        )
+        start(engine, "theirs", labels("dddddddddddd", user="4@other"))
         assert set(ending.stoppable(engine)) == {orphan, "aaaaaaaaaaaa"}
 
 
