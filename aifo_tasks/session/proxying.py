@@ -21,9 +21,10 @@ from aifo_tasks.sidecar.identity import session_dir
 from aifo_tasks.sidecar.inside import Inside
 from aifo_tasks.sidecar.record import Greeted
 from aifo_tasks.toolexec import audit, limits, notify
-from aifo_tasks.toolexec.calls import Sidecar
+from aifo_tasks.toolexec.direct import Direct
 from aifo_tasks.toolexec.limits import Limits
 from aifo_tasks.toolexec.server import Proxy, Settings
+from aifo_tasks.toolexec.sidecars import Running, Sidecar
 from aifo_tasks.value import dataclass
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -61,8 +62,8 @@ def run(
         for work in works:
             greeted = ready.get(work, choices)
             if greeted is not None:
-                stack.enter_context(greeted.connection)  # keeps it from ending for idleness
-                sidecars.append(sidecar(work, greeted))
+                sidecars.append(sidecar(work, choices, greeted))
+                stack.callback(sidecars[-1].close)
         if log.is_dry_run():
             return 0
         token = secrets.token_hex(32)
@@ -83,28 +84,39 @@ def run(
     return 0
 
 
-def sidecar(work: Workplace, greeted: Greeted) -> Sidecar:
-    """A ready toolchain as the proxy calls it; its image is asked which development tools it has.
-
-    A call that changes the modules makes the record of the last install void.
-    """
+def sidecar(work: Workplace, choices: Choices, greeted: Greeted) -> Sidecar:
+    """A ready toolchain as the proxy calls it."""
     own = set(work.plan.environment()) - {"LANG"}  # the only one that is a wish of the caller's
+
+    def renew() -> Running:
+        again = ready.get(work, choices)
+        assert again is not None, "nobody serves in a dry run"
+        return _running(work, again)
+
+    return Sidecar(work.toolchain, _running(work, greeted), own=frozenset(own), renew=renew)
+
+
+def _running(work: Workplace, greeted: Greeted) -> Running:
+    """A greeted sidecar, whose connection waits for the first call.
+
+    Its image is asked which development tools it has. A call that changes the modules makes
+    the record of the last install void.
+    """
     declared = [tool.name for tool in work.toolchain.tools if tool.development]
 
     def forget() -> None:
         with ready.changing_modules(work, greeted):
             pass
 
-    def before(words: Sequence[str]) -> Callable[[], None] | None:
-        if work.install is None or not work.install.manager.changes_modules(words):
+    def before(argv: Sequence[bytes]) -> Callable[[], None] | None:
+        if work.install is None:
             return None
-        return forget
+        words = [os.fsdecode(word) for word in argv]
+        return forget if work.install.manager.changes_modules(words) else None
 
-    return Sidecar(
-        toolchain=work.toolchain,
+    return Running(
         name=greeted.record.name,
-        peer=greeted.record.peer,
-        own=frozenset(own),
+        upstream=Direct(greeted.record.peer, greeted.connection),
         development=_present(Inside(greeted), declared),
         before=before,
     )
@@ -136,11 +148,11 @@ async def _serve(
     try:
         if transport == "unix":
             files.make_directory(directory, mode=0o755)
-            proxy.listen_unix(path)
+            proxy.doors.listen_unix(path)
             url = f"unix://{path}"
             address = Address(url=url, token_file=token_file, socket=directory)
         else:
-            port = proxy.listen_tcp("127.0.0.1")
+            port = proxy.doors.listen_tcp("127.0.0.1")
             address = Address(url=f"http://127.0.0.1:{port}/exec", token_file=token_file)
         announce(address)
         await ending.wait()

@@ -6,30 +6,10 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 
-from aifo_tasks.model import Toolchain
 from aifo_tasks.toolexec import answers
-from aifo_tasks.toolexec.launcher import Peer
 from aifo_tasks.toolexec.upstream import Tool
-from aifo_tasks.value import dataclass
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sidecar:
-    """A running sidecar that takes calls.
-
-    ``own`` are the variables it sets itself, ``development`` those of its development tools
-    that its image has. ``before`` gets the words of each call, and returns None or what has to
-    be done, in a thread, before that is started.
-    """
-
-    toolchain: Toolchain
-    name: str
-    peer: Peer
-    own: frozenset[str] = frozenset()
-    development: frozenset[str] = frozenset()
-    before: Callable[[Sequence[str]], Callable[[], None] | None] = lambda words: None  # noqa: ARG005
 
 
 class Call:
@@ -74,11 +54,6 @@ class Calls:
         self._none = asyncio.Event()
         self._none.set()
 
-    @property
-    def full(self) -> bool:
-        """True when a call would have to wait for a place."""
-        return self._places.locked()
-
     async def ended(self, seconds: float) -> None:
         """Wait until there is no call, at most so long."""
         with contextlib.suppress(TimeoutError):
@@ -110,9 +85,10 @@ class Calls:
     @contextlib.asynccontextmanager
     async def place(self, call: Call) -> AsyncIterator[None]:
         """Wait in order for a place; a call from inside another has that one's."""
-        async with contextlib.AsyncExitStack() as stack:
-            if not call.parent:
-                await stack.enter_async_context(self._places)
+        if call.parent:
+            yield
+            return
+        async with self._places:
             yield
 
     def signal(self, exec_id: str, number: int) -> None:

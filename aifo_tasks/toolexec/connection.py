@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
 import contextlib
+import functools
 import socket
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from aifo_tasks.errors import AifoError
 from aifo_tasks.toolexec import answers, passed
-from aifo_tasks.toolexec.waiting import readable, writable
+from aifo_tasks.toolexec.waiting import wake, writable
 
 BLOCK = 64 * 1024
 _MOST_DESCRIPTORS = 253
 """The kernel passes no more at once."""
 
+_CONTROL = socket.CMSG_SPACE(_MOST_DESCRIPTORS * array.array("i").itemsize)
 _LINGER_SECONDS = 1.0
 _LINGER_BYTES = 8 * 1024 * 1024
 _UNSENT = 0x5411 if sys.platform == "linux" else 0x40047473  # TIOCOUTQ
@@ -49,24 +52,53 @@ class Connection:
         self._is_unix = client.family == socket.AF_UNIX
         self._fresh = True
         self._turn = asyncio.Lock()
+        self._loop = asyncio.get_running_loop()
+        self._watched = False
+        self._watcher: Callable[[], None] | None = None
         self.descriptors: list[int] = []
 
-    async def receive(self) -> bytes:
-        """What has come, at least a byte; nothing at the connection's end.
+    def take(self) -> bytes | None:
+        """What has come, at most a block; None when nothing has, b"" at the connection's end.
 
         Raises RefusalError for descriptors that are too many to pass or come late.
         """
-        while True:
+        try:
+            if not (self._fresh and self._is_unix):
+                return self._read(BLOCK)
+            # the first byte by itself: what comes with it must not be what comes with a later one
+            data = self._read(1)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+        self._fresh = False
+        with contextlib.suppress(OSError):  # shows again next time
+            data += self._read(BLOCK)
+        return data
+
+    async def receive(self, seconds: float | None = None) -> bytes:
+        """What comes within so many seconds, at least a byte; nothing at the connection's end.
+
+        Raises TimeoutError, and RefusalError as ``take`` does.
+        """
+        while (data := self.take()) is None:
+            ready = self._loop.create_future()
+            self.watch(functools.partial(wake, ready))
             try:
-                data = self._read()
-            except BlockingIOError:
-                await readable(self._socket.fileno())
-                continue
-            except OSError:
-                return b""
-            if len(data) == BLOCK:
-                await asyncio.sleep(0)  # others have their turn
-            return data
+                async with asyncio.timeout(seconds):
+                    await ready
+            finally:
+                self.watch(None)
+        if len(data) >= BLOCK:
+            await asyncio.sleep(0)  # others have their turn
+        return data
+
+    def watch(self, watcher: Callable[[], None] | None) -> None:
+        """Call this whenever there is something to take, until somebody else watches."""
+        self._watcher = watcher
+        if watcher is not None and not self._watched:
+            self._loop.add_reader(self._socket.fileno(), self._readable)
+            self._watched = True
 
     async def send(self, data: bytes, descriptors: Sequence[int] = ()) -> None:
         """Send all of it, ``descriptors`` with its first byte.
@@ -102,6 +134,7 @@ class Connection:
 
     def drop(self) -> None:
         """End it at once."""
+        self._unwatch()
         self._socket.close()
         passed.dispose(self.descriptors)
         self.descriptors = []
@@ -111,33 +144,41 @@ class Connection:
         while left > 0 and (data := await self.receive()):
             left -= len(data)
 
-    def _read(self) -> bytes:
+    def _readable(self) -> None:
+        if self._watcher is not None:
+            self._watcher()
+        else:
+            self._unwatch()  # only now: most who stop watching are followed by another
+
+    def _unwatch(self) -> None:
+        if self._watched:
+            self._loop.remove_reader(self._socket.fileno())
+        self._watched = False
+
+    def _read(self, size: int) -> bytes:
         if not self._is_unix:
-            return self._socket.recv(BLOCK)
-        # the first byte by itself: what comes with it must not be what comes with a later one
-        data, descriptors, flags, _ = socket.recv_fds(
-            self._socket, 1 if self._fresh else BLOCK, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-        )
-        fresh, self._fresh = self._fresh, False
-        if flags & socket.MSG_CTRUNC or (descriptors and not fresh):
-            passed.dispose(descriptors)
-            raise answers.bad("descriptors: exactly three come with the first byte")
-        self.descriptors += descriptors
+            return self._socket.recv(size)
+        data, control, flags, _ = self._socket.recvmsg(size, _CONTROL, socket.MSG_CMSG_CLOEXEC)
+        if control or flags & socket.MSG_CTRUNC:
+            descriptors = [fd for _, _, part in control for fd in array.array("i", part)]
+            if flags & socket.MSG_CTRUNC or not self._fresh:
+                passed.dispose(descriptors)
+                raise answers.bad("descriptors: exactly three come with the first byte")
+            self.descriptors += descriptors
         return data
 
     async def _taken(self) -> None:
         """Until there is room again. A reader so slow that none shows for long is not stalled
         as long as it takes something."""
-        loop = asyncio.get_running_loop()
-        unsent, since = self._unsent(), loop.time()
+        unsent, since = self._unsent(), self._loop.time()
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(1.0, self._deadline / 4)):
                     await writable(self._socket.fileno())
                     return
             if (now := self._unsent()) < unsent:
-                unsent, since = now, loop.time()
-            elif loop.time() - since >= self._deadline:
+                unsent, since = now, self._loop.time()
+            elif self._loop.time() - since >= self._deadline:
                 raise StalledError
 
     def _unsent(self) -> int:

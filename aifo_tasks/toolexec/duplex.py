@@ -41,7 +41,7 @@ async def _passed(exchange: Exchange) -> Outcome:
         terminal = exchange.order.terminal
         mask = terminal.streams if terminal else 0
         wanted = [(n, given[n]) for n in range(_STREAMS) if not mask >> n & 1]
-        await exchange.listener.first(passed.check(wanted))
+        await passed.check(wanted)
         tool = await exchange.start([descriptor for _, descriptor in wanted])
     finally:
         passed.dispose(given)
@@ -53,7 +53,7 @@ async def _passed(exchange: Exchange) -> Outcome:
             os.close(tool.master)
             tool.master = -1
         exchange.listener.attach(conversation.take)
-        outcome = await exchange.follow(tool, [])
+        outcome = await exchange.follow(tool)
         await conversation.finish(outcome)
         return outcome
 

@@ -8,42 +8,21 @@ import errno
 import os
 from collections.abc import AsyncIterator, Sequence
 
-from aifo_tasks.errors import SidecarLostError
+from aifo_tasks.errors import AifoError, SidecarLostError
 from aifo_tasks.toolexec import answers, frames
-from aifo_tasks.toolexec.calls import Call, Sidecar
-from aifo_tasks.toolexec.connection import Connection, GoneError
+from aifo_tasks.toolexec.calls import Call
+from aifo_tasks.toolexec.connection import Connection
 from aifo_tasks.toolexec.frames import Exit, FrameError, Stage
 from aifo_tasks.toolexec.launcher import UnreachableError
 from aifo_tasks.toolexec.limits import Limits
 from aifo_tasks.toolexec.listener import Listener
+from aifo_tasks.toolexec.orders import Order
 from aifo_tasks.toolexec.pumps import Input, Output
-from aifo_tasks.toolexec.requests import Terminal
 from aifo_tasks.toolexec.upstream import NotStartedError, Tool
 from aifo_tasks.value import dataclass
 
 _STOP_SECONDS = 15.0
 """More than init takes to end a call, by force if need be."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """A call that was allowed: what is started where, and for how long at most.
-
-    ``programs`` are tried in order, the last one names the tool. ``environment`` and
-    ``arguments`` are what init gets.
-    """
-
-    sidecar: Sidecar
-    programs: tuple[str, ...]
-    arguments: tuple[bytes, ...]
-    cwd: bytes
-    environment: tuple[tuple[bytes, bytes], ...]
-    terminal: Terminal | None = None
-    seconds: float | None = None
-
-    @property
-    def tool(self) -> str:
-        return self.programs[-1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +58,7 @@ class Exchange:
         failed = None
         for program in self.order.programs:
             try:
-                request = self._request(program)
-                tool = await self.listener.first(
-                    Tool.start(self.order.sidecar.peer, request, descriptors)
-                )
+                tool = await self.order.sidecar.start(self._request(program), descriptors)
             except FrameError:
                 raise answers.failed(self.order.tool, "argument list too long", 126) from None
             except NotStartedError as error:
@@ -93,6 +69,8 @@ class Exchange:
                 raise answers.unavailable(self.order.tool) from None
             except SidecarLostError:
                 raise answers.lost(self.order.sidecar.name) from None
+            except AifoError as error:
+                raise answers.failed(self.order.tool, error.problem, 126) from None
             else:
                 self.call.started(tool)
                 return tool
@@ -100,47 +78,41 @@ class Exchange:
         raise self._explained(failed)
 
     async def follow(
-        self, tool: Tool, pumps: Sequence[Output], inputs: Sequence[Input] = ()
+        self, tool: Tool, outputs: Sequence[Output] = (), inputs: Sequence[Input] = ()
     ) -> Outcome:
         """Stay with the tool to its end and until its output has been taken.
 
-        Raises GoneError when the client leaves or takes nothing any more.
+        Raises what the pumps raise: GoneError when the client takes nothing any more.
         """
-        outputs = [asyncio.create_task(pump.run()) for pump in pumps]
-        tasks = {*outputs, *(asyncio.create_task(pump.run()) for pump in inputs)}
+        every: list[Output | Input] = [*outputs, *inputs]
+        pumps = [asyncio.create_task(self._run(pump)) for pump in every]
         try:
-            timed_out = await self._until_ended(tool, set(tasks))
-            for pump in pumps:
-                pump.end()
-            for task in outputs:
-                await self.listener.first(task)
-            count = sum(pump.count for pump in pumps) if pumps else -1
-            return Outcome(end=tool.ended.result(), timed_out=timed_out, count=count)
+            timed_out = await self._until_ended(tool)
+            for output in outputs:
+                output.end()
+            for pump in pumps[: len(outputs)]:
+                await pump
+            count = sum(output.count for output in outputs) if outputs else -1
+            return Outcome(end=tool.end, timed_out=timed_out, count=count)
         finally:
-            await _ended(tasks)
+            await _ended(pumps)
 
-    async def _until_ended(self, tool: Tool, tasks: set[asyncio.Task[None]]) -> bool:
+    async def _until_ended(self, tool: Tool) -> bool:
         """True when it took longer than it may and was stopped."""
-        loop = asyncio.get_running_loop()
-        seconds = self.order.seconds
-        deadline = None if seconds is None else loop.time() + seconds
-        timed_out = False
-        while not tool.ended.done():
-            left = None if deadline is None or timed_out else max(0.0, deadline - loop.time())
-            done, _ = await asyncio.wait(
-                {tool.ended, self.listener.gone, *tasks},
-                timeout=left,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            if not done:
-                timed_out = True
-                tool.stop()
-            if self.listener.gone in done and not tool.ended.done():
-                raise GoneError
-            for task in done & tasks:
-                task.result()
-            tasks -= done
-        return timed_out
+        try:
+            async with asyncio.timeout(self.order.seconds):
+                await tool.ended.wait()
+        except TimeoutError:
+            tool.stop()
+            await tool.ended.wait()
+            return True
+        return False
+
+    async def _run(self, pump: Output | Input) -> None:
+        try:
+            await pump.run()
+        except AifoError as error:
+            self.listener.fail(error)
 
     def _request(self, program: str) -> frames.Call:
         terminal = self.order.terminal
@@ -171,18 +143,20 @@ async def running(tool: Tool) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        if not tool.ended.done():
-            tool.stop()
-            await asyncio.wait({tool.ended}, timeout=_STOP_SECONDS)
-        tool.close()
+        try:
+            if not tool.ended.is_set():
+                tool.stop()
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await tool.ended.wait()
+        except TimeoutError:
+            pass
+        finally:
+            tool.close()
 
 
-async def _ended(tasks: set[asyncio.Task[None]]) -> None:
-    """Cancel what still runs; what it raised has been said."""
+async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel what still runs."""
     for task in tasks:
         task.cancel()
     if tasks:
         await asyncio.wait(tasks)
-    for task in tasks:
-        if not task.cancelled():
-            task.exception()

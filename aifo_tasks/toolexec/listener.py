@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
 
+from aifo_tasks.errors import AifoError
 from aifo_tasks.toolexec.connection import Connection, GoneError
 
 _MOST_EARLY = 1024 * 1024
 """Bytes kept of what comes before the call has started."""
-
-T = TypeVar("T")
 
 
 def ignore(data: bytes) -> None:
@@ -19,16 +19,36 @@ def ignore(data: bytes) -> None:
 
 
 class Listener:
-    """Reads a connection all the time; ``gone`` is done when that ends, whoever's fault it is.
+    """Reads a connection all the time while it is entered.
 
-    What comes before ``attach`` is kept; what ``sink`` raises ends it.
+    Whatever its task waits for inside ends with GoneError when the client leaves, as it
+    would with TimeoutError inside ``asyncio.timeout``. What comes before ``attach`` is kept;
+    what ``sink`` raises ends the wait too.
     """
 
     def __init__(self, connection: Connection, rest: bytes) -> None:
         self._connection = connection
         self._early = bytearray(rest)
         self._sink: Callable[[bytes], None] | None = None
-        self.gone = asyncio.create_task(self._listen())
+        self._error: AifoError | None = None
+        self._task: asyncio.Task[object]
+        self._cancelling = 0
+
+    def __enter__(self) -> Self:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task, self._cancelling = task, task.cancelling()
+        self._connection.watch(self._listen)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        self._connection.watch(None)
+        if self._error is None:
+            return
+        if self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise self._error from None
 
     def attach(self, sink: Callable[[bytes], None]) -> None:
         """Hand over what came and what comes."""
@@ -37,31 +57,27 @@ class Listener:
             sink(bytes(self._early))
             self._early.clear()
 
-    async def first(self, work: Awaitable[T]) -> T:
-        """The result of some work, cancelled with GoneError when the client leaves first."""
-        task = asyncio.ensure_future(work)
+    def fail(self, error: AifoError) -> None:
+        """End whatever the task waits for with this error, unless it ends already."""
+        if self._error is None:
+            self._error = error
+            self._connection.watch(None)
+            self._task.cancel()
+
+    def _listen(self) -> None:
         try:
-            await asyncio.wait({task, self.gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                raise GoneError
-            return task.result()
-        finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.wait({task})
+            data = self._connection.take()
+            if data:
+                self._hear(data)
+            elif data is not None:
+                self.fail(GoneError())
+        except AifoError as error:
+            self.fail(error if isinstance(error, GoneError) else GoneError(error.problem))
 
-    async def close(self) -> None:
-        """Stop reading."""
-        self.gone.cancel()
-        await asyncio.wait({self.gone})
-        if not self.gone.cancelled():
-            self.gone.exception()
-
-    async def _listen(self) -> None:
-        while data := await self._connection.receive():
-            if self._sink is not None:
-                self._sink(data)
-                continue
-            self._early += data
-            if len(self._early) > _MOST_EARLY:
-                raise GoneError("says too much too early")
+    def _hear(self, data: bytes) -> None:
+        if self._sink is not None:
+            self._sink(data)
+            return
+        self._early += data
+        if len(self._early) > _MOST_EARLY:
+            raise GoneError("says too much too early")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import posixpath
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase, translate
 
 from aifo_tasks.model import WORKSPACE, Rule, Tool
 
@@ -20,37 +21,52 @@ NEVER = ("LD_*", "PATH", "HOME", "BASH_ENV", "NODE_OPTIONS")
 
 _FORWARD = "AIFO_ENV_"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_REMEMBERED = 4096
+"""Names of variables whose answer is kept: an environment is much the same every time."""
 
 
-def forwarded(
-    environ: Mapping[str, str], patterns: Iterable[str], own: Collection[str]
-) -> tuple[tuple[str, str], ...]:
-    """The variables of ``environ`` that a call carries, sorted by name.
+class Admission:
+    """Which of a caller's variables a toolchain lets in.
 
     ``patterns`` are the toolchain's, ``own`` the names that the sidecar sets itself: they
     lie in directories of the sidecar and are never overridden, in whatever case (npm reads
     both). ``AIFO_ENV_<NAME>`` stands for NAME where the patterns let NAME in.
     """
-    allowed = (*BASE, *patterns)
-    mine = {name.lower() for name in own}
-    found = {}
-    for name, value in environ.items():
-        given = name.removeprefix(_FORWARD)
-        if given.lower() in mine or not _admits(allowed, given):
-            continue
-        if name == given and _FORWARD + name in environ:
-            continue
-        found[given] = _without_jobserver(value) if given in {"MAKEFLAGS", "MFLAGS"} else value
-    return tuple(sorted(found.items()))
+
+    def __init__(self, patterns: Iterable[str], own: Collection[str]) -> None:
+        self._own = {name.lower() for name in own}
+        self._allowed = _any((*BASE, *patterns))
+        self._target = functools.lru_cache(_REMEMBERED)(self._find)
+
+    def names(self, given: Collection[str]) -> Iterator[tuple[str, str]]:
+        """Those of the given names that are let in, each with its name in the sidecar."""
+        for name in given:
+            target = self._target(name)
+            if target and (target != name or _FORWARD + name not in given):
+                yield name, target
+
+    def _find(self, name: str) -> str:
+        target = name.removeprefix(_FORWARD)
+        welcome = _NAME.fullmatch(target) is not None and self._allowed.match(target) is not None
+        return target if welcome and target.lower() not in self._own and not _never(target) else ""
+
+
+def forwarded(
+    environ: Mapping[str, str], patterns: Iterable[str], own: Collection[str]
+) -> tuple[tuple[str, str], ...]:
+    """The variables of ``environ`` that a call carries, sorted by name; see ``Admission``."""
+    names = Admission(patterns, own).names(environ)
+    return tuple(sorted((target, carried(target, environ[name])) for name, target in names))
+
+
+def carried(name: str, value: str) -> str:
+    """A variable's value as the sidecar gets it."""
+    return _without_jobserver(value) if name in {"MAKEFLAGS", "MFLAGS"} else value
 
 
 def never(names: Iterable[str]) -> str | None:
     """The first of these names that reaches no tool, whatever a file says."""
-    for name in names:
-        for pattern in NEVER:
-            if fnmatchcase(name, pattern):
-                return name
-    return None
+    return next(filter(_never, names), None)
 
 
 def directory(tool: Tool, cwd: str) -> str | None:
@@ -91,12 +107,14 @@ def _forbidden(
     return None
 
 
-def _admits(allowed: Iterable[str], name: str) -> bool:
-    return (
-        _NAME.fullmatch(name) is not None
-        and any(fnmatchcase(name, pattern) for pattern in allowed)
-        and not any(fnmatchcase(name, pattern) for pattern in NEVER)
-    )
+def _any(patterns: Iterable[str]) -> re.Pattern[str]:
+    """What matches where one of the patterns does."""
+    return re.compile("|".join(map(translate, patterns)))
+
+
+@functools.lru_cache(_REMEMBERED)
+def _never(name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in NEVER)
 
 
 def _without_jobserver(flags: str) -> str:

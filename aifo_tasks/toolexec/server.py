@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
 import time
 from collections.abc import Coroutine
-from pathlib import Path
 
 from aifo_tasks import log
-from aifo_tasks.errors import AifoError
-from aifo_tasks.toolexec import answers, audit, policy, requests, routing
+from aifo_tasks.toolexec import answers, audit, requests
 from aifo_tasks.toolexec.answers import Answer, RefusalError
 from aifo_tasks.toolexec.audit import Audit
-from aifo_tasks.toolexec.calls import Call, Calls, Sidecar
+from aifo_tasks.toolexec.calls import Call, Calls
 from aifo_tasks.toolexec.connection import Connection, GoneError
+from aifo_tasks.toolexec.doors import Doors
 from aifo_tasks.toolexec.duplex import duplex
-from aifo_tasks.toolexec.exchange import Exchange, Order, Outcome
+from aifo_tasks.toolexec.exchange import Exchange, Outcome
 from aifo_tasks.toolexec.http import Reader
 from aifo_tasks.toolexec.limits import Limits
 from aifo_tasks.toolexec.listener import Listener
 from aifo_tasks.toolexec.merged import streamed, whole
 from aifo_tasks.toolexec.notify import Notifier
+from aifo_tasks.toolexec.orders import Order, Orders
 from aifo_tasks.toolexec.requests import Endpoint, ExecRequest
+from aifo_tasks.toolexec.sidecars import Sidecar
 from aifo_tasks.value import dataclass
 
-_BACKLOG = 1024
 _MOST_REFUSED = 64
 """Clients told at one time that there is no room; further ones are not even told."""
 
-_EXHAUSTED_PAUSE = 0.1
 _STOP_SECONDS = 10.0
 _LAST_SECONDS = 1.0
 """For clients to read their last words when the proxy ends."""
@@ -55,47 +53,22 @@ class Settings:
 
 
 class Proxy:
-    """Takes calls on any number of listeners, in the event loop that made it."""
+    """Takes calls in the event loop that made it, from whoever comes to its ``doors``."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._limits = settings.limits
+        self._orders = Orders(settings.sidecars)
         self._calls = Calls(settings.limits.calls)
-        self._listeners: list[socket.socket] = []
         self._clients: set[asyncio.Task[None]] = set()
         self._serving = 0
         self._ending = False
-
-    def listen_unix(self, path: Path) -> None:
-        """Listen on a socket that everybody may connect to who reaches its directory."""
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        listener.bind(str(path))
-        os.chmod(path, 0o666)  # noqa: S103  # the token authenticates
-        self._listen(listener)
-
-    def listen_tcp(self, host: str, port: int = 0) -> int:
-        """Listen on one address, never on all of them; returns the port."""
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except OSError as error:
-            listener.close()
-            problem = os.strerror(error.errno or 0).lower()
-            raise AifoError(f"proxy {host}:{port}", f"cannot listen: {problem}") from None
-        self._listen(listener)
-        return int(listener.getsockname()[1])
+        self.doors = Doors(self._welcome)
 
     async def close(self) -> None:
         """Take nobody more, let calls end for a while, then stop them; all clients are told."""
-        loop = asyncio.get_running_loop()
         self._ending = True
-        for listener in self._listeners:
-            loop.remove_reader(listener.fileno())
-            listener.close()
+        self.doors.close()
         await self._calls.ended(self._limits.drain)
         self._calls.stop_all()
         await self._calls.ended(_STOP_SECONDS)
@@ -106,39 +79,15 @@ class Proxy:
         if self._clients:
             await asyncio.wait(self._clients)
 
-    def _listen(self, listener: socket.socket) -> None:
-        listener.settimeout(0)
-        listener.listen(_BACKLOG)
-        self._listeners.append(listener)
-        asyncio.get_running_loop().add_reader(listener.fileno(), self._accept, listener)
-
-    def _accept(self, listener: socket.socket) -> None:
-        try:
-            client, _ = listener.accept()
-        except OSError as error:
-            if not isinstance(error, BlockingIOError | ConnectionError):
-                self._pause(listener)  # out of descriptors: whoever ends gives some back
-            return
-        if client.family != socket.AF_UNIX:
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def _welcome(self, client: socket.socket) -> None:
         connection = Connection(client, deadline=self._limits.write)
         if self._serving < self._limits.connections:
             self._serving += 1
             self._spawn(self._serve(connection))
         elif len(self._clients) < self._limits.connections + _MOST_REFUSED:
-            self._spawn(self._turn_away(connection))
+            self._spawn(_finish(connection, answers.busy().answer))
         else:
             connection.drop()
-
-    def _pause(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(listener.fileno())
-
-        def resume() -> None:
-            if listener.fileno() >= 0:
-                loop.add_reader(listener.fileno(), self._accept, listener)
-
-        loop.call_later(_EXHAUSTED_PAUSE, resume)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -149,9 +98,6 @@ class Proxy:
         self._clients.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.warn("proxy", f"a bug ended a connection: {error!r}")
-
-    async def _turn_away(self, connection: Connection) -> None:
-        await _finish(connection, answers.busy().answer)
 
     async def _serve(self, connection: Connection) -> None:
         """One client from its first byte to the end of its connection."""
@@ -197,8 +143,7 @@ class Proxy:
 
     async def _feed(self, reader: Reader, connection: Connection) -> None:
         try:
-            async with asyncio.timeout(self._limits.progress):
-                data = await connection.receive()
+            data = await connection.receive(self._limits.progress)
         except TimeoutError:
             raise answers.timeout() from None
         if not data:
@@ -217,66 +162,25 @@ class Proxy:
         if self._ending:
             raise answers.busy()
         with self._calls.registered(endpoint.exec_id, endpoint.parent) as call:
-            order = self._order(request, call)
+            order = self._orders.order(request, call)
             outcome: Outcome | None = None
             refusal: RefusalError | None = None
-            listener = Listener(connection, rest)
             try:
-                exchange = Exchange(connection, listener, call, order, self._limits)
-                outcome = await self._run(exchange, endpoint.version)
+                with Listener(connection, rest) as listener:
+                    exchange = Exchange(connection, listener, call, order, self._limits)
+                    outcome = await self._run(exchange, endpoint.version)
             except RefusalError as error:
                 refusal = error
                 raise
-            finally:
-                await listener.close()
-                self._record(call, order, outcome, refusal)
+            finally:  # once the client has its answer
+                loop = asyncio.get_running_loop()
+                loop.call_soon(self._record, call, order, outcome, refusal)
 
     async def _run(self, exchange: Exchange, version: int) -> Outcome:
-        async with contextlib.AsyncExitStack() as stack:
-            place = stack.enter_async_context(self._calls.place(exchange.call))
-            if self._calls.full:
-                await exchange.listener.first(place)
-            else:
-                await place  # at once
+        async with self._calls.place(exchange.call):
             if exchange.call.cut:
                 raise answers.lost(exchange.order.sidecar.name)
-            words = [exchange.order.tool, *map(os.fsdecode, exchange.order.arguments)]
-            if (work := exchange.order.sidecar.before(words)) is not None:
-                await asyncio.to_thread(work)
             return await _VERSIONS[version](exchange)
-
-    def _order(self, request: ExecRequest, call: Call) -> Order:
-        """What is started for a request; RefusalError when it is nobody's or not allowed."""
-        running = [(sidecar.toolchain, sidecar) for sidecar in self._settings.sidecars]
-        has = {each.toolchain.kind: each.development for each in self._settings.sidecars}
-        found = routing.route(request.tool, running, has)
-        if found is None:
-            raise answers.unavailable(request.tool)
-        tool, sidecar = found
-        cwd = policy.directory(tool, os.fsdecode(request.cwd))
-        if cwd is None:
-            raise answers.bad(f"cwd: '{answers.shown(request.cwd)}' is outside the workspace")
-        arguments = [os.fsdecode(argument) for argument in request.arguments]
-        denial = policy.denial(sidecar.toolchain.policy, request.tool, arguments, cwd)
-        if denial is not None:
-            raise answers.forbidden(*denial)
-        given = {os.fsdecode(name): os.fsdecode(value) for name, value in request.environment}
-        if (name := policy.never(given)) is not None:
-            raise answers.forbidden(f"environment {name}", "no tool gets it from a caller")
-        variables = policy.forwarded(given, sidecar.toolchain.forward, sidecar.own)
-        limits = sidecar.toolchain.limits
-        return Order(
-            sidecar=sidecar,
-            programs=routing.programs(request.tool),
-            arguments=request.arguments,
-            cwd=os.fsencode(cwd),
-            environment=tuple(
-                (os.fsencode(name), os.fsencode(value))
-                for name, value in (*variables, ("AIFO_EXEC_ID", call.id))
-            ),
-            terminal=request.terminal,
-            seconds=tool.max_seconds or limits.max_seconds,
-        )
 
     def _record(
         self, call: Call, order: Order, outcome: Outcome | None, refusal: RefusalError | None

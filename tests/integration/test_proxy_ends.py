@@ -66,7 +66,34 @@ def test_a_lost_sidecar_is_never_success(fresh: Project) -> None:
         assert frames == [(Type.STDOUT, b"on\n"), (Type.NOTICE, text)]
         for client in (first, second, third):
             client.close()
-        assert ask(proxy, request(proxy, "/exec", NODE)).status == 409
+        assert ask(proxy, request(proxy, "/exec", NODE)).body == b"42\n"
+
+
+def test_a_lost_sidecar_is_made_ready_again_once_for_all_who_wait(fresh: Project) -> None:
+    with running(fresh) as proxy:
+        (name,) = fresh.sidecars()
+        docker("kill", name)
+        clients = [proxy.connect() for _ in range(5)]
+        for client in clients:
+            client.sendall(request(proxy, "/exec", NODE))
+        assert [receive(client).body for client in clients] == [b"42\n"] * 5
+        for client in clients:
+            client.close()
+        assert len(fresh.sidecars()) == 1
+        assert proxy.rest.count("is made ready again") == 1
+
+
+def test_a_sidecar_that_cannot_be_made_ready_again_is_said_on_both_sides(fresh: Project) -> None:
+    with running(fresh) as proxy:
+        docker("kill", *fresh.sidecars())
+        modules = fresh.path / "node_modules"
+        modules.rmdir()
+        modules.symlink_to("src")
+        answer = ask(proxy, request(proxy, "/exec", NODE))
+        assert (answer.status, answer.exit_code) == (409, 86)
+        eventually(lambda: "node cannot be made ready again: " in proxy.rest)
+        modules.unlink()
+        assert ask(proxy, request(proxy, "/exec", NODE)).body == b"42\n"
 
 
 def test_a_killed_proxy_leaves_nothing_and_the_next_one_works(warm: Project) -> None:

@@ -40,8 +40,8 @@ def start(binary: Path, short_path: Path) -> Iterator[Callable[..., Init]]:
     """Starts an init with given options; a sanitizer's report fails the test."""
     with ExitStack() as stack:
 
-        def starter(*options: str, **how: Any) -> Init:
-            return stack.enter_context(Init(binary, short_path, *options, **how))
+        def starter(*options: str, directory: Path = short_path, **how: Any) -> Init:
+            return stack.enter_context(Init(binary, directory, *options, **how))
 
         yield starter
 
