@@ -96,6 +96,24 @@ class BuildSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PublishSpec:
+    """A build for ``platforms`` that goes into ``archive``, or, without one, to the registry
+    that the build's tag names.
+
+    ``builder`` is buildx's, ``cache_from`` and ``cache_to`` are its own words (``type=…``),
+    ``attest`` adds an SBOM and the provenance.
+    """
+
+    build: BuildSpec
+    platforms: tuple[str, ...]
+    archive: Path | None = None
+    builder: str = "default"
+    cache_from: tuple[str, ...] = ()
+    cache_to: tuple[str, ...] = ()
+    attest: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImportSpec:
     """A root file system archive that becomes an image of one layer."""
 
@@ -208,6 +226,10 @@ class Engine(Protocol):
     def build(self, spec: BuildSpec, progress: Progress) -> ImageState: ...
 
     def import_image(self, spec: ImportSpec) -> ImageState: ...
+
+    def load(self, archive: Path, reference: str) -> ImageState:
+        """The image ``reference`` of an OCI archive, all its platforms, in the engine."""
+        ...
 
     def remove_image(self, reference: str) -> None: ...
 

@@ -28,21 +28,27 @@ def build(spec: BuildSpec, client: preview.Argv, progress: Progress) -> bool:
     Raises EngineError with the last lines of the build, or when the client program or its
     buildx plugin is missing.
     """
-    if not log.command(preview.build_text(spec, client)):
+    argv = preview.build_argv(spec, client)
+    if not log.command(preview.build_text(argv, spec.dockerfile)):
         return False
-    _require(client)
-
-    def show(line: str) -> None:
-        if short := readable(line):
-            progress(short)
-
+    require(client)
     try:
-        process.stream(preview.build_argv(spec, client), show, data=spec.dockerfile.encode())
+        run(argv, spec.dockerfile, progress)
     except ProcessError as error:
         raise EngineError(
             spec.tag, f"the build failed with {error.problem}", hint=error.hint
         ) from None
     return True
+
+
+def run(argv: preview.Argv, dockerfile: str, progress: Progress) -> None:
+    """Run a build whose Dockerfile comes by standard input; ProcessError when it fails."""
+
+    def show(line: str) -> None:
+        if short := readable(line):
+            progress(short)
+
+    process.stream(argv, show, data=dockerfile.encode())
 
 
 def readable(line: str) -> str:
@@ -58,7 +64,8 @@ def readable(line: str) -> str:
     return "" if _NOISE.match(line) else line.strip()
 
 
-def _require(client: preview.Argv) -> None:
+def require(client: preview.Argv) -> None:
+    """EngineError when the client program or its buildx plugin is missing."""
     name = client[0]
     question = [name, "--version"] if name == "podman" else [name, "buildx", "version"]
     try:

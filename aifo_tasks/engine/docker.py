@@ -13,6 +13,7 @@ import secrets
 import shlex
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -142,6 +143,15 @@ class DockerEngine:
             if later:
                 self._api.tag(imported["status"], repository, tag)
         return self._existing_image(spec.tag)
+
+    def load(self, archive: Path, reference: str) -> ImageState:
+        if not self._announce(preview.load_argv(str(archive), self._client)):
+            return _no_image()
+        with self._asking(reference), archive.open("rb") as file:
+            for line in self._api.load_image(file):  # type: ignore[no-untyped-call]
+                if "error" in line:
+                    raise EngineError(reference, f"{archive}: {line['error']}")
+        return self._existing_image(reference)
 
     def remove_image(self, reference: str) -> None:
         if self._announce(preview.remove_image_argv(reference, self._client)):

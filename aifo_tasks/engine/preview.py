@@ -14,6 +14,7 @@ from aifo_tasks.engine.api import (
     ImportSpec,
     MountSpec,
     NetworkSpec,
+    PublishSpec,
     VolumeSpec,
 )
 from aifo_tasks.model import PROXIES
@@ -100,21 +101,56 @@ def build_argv(spec: BuildSpec, client: Argv = DOCKER) -> Argv:
     words += [] if podman else ["--provenance", "false", "--progress", "plain"]
     words += ["--tag", spec.tag]
     words += _option("--platform", spec.platform)
-    words += _flag("--no-cache", spec.no_cache)
-    words += _options("--label", _pairs(spec.labels))
-    words += _options("--build-arg", _variables(spec.arguments))
-    words += _options("--secret", [_secret(name, str(path)) for name, path in spec.secrets])
-    words += _options("--build-context", [f"{name}={path}" for name, path in spec.contexts])
-    return (*words, "--file", "-", str(spec.context))
+    return (*words, *_inputs(spec))
 
 
-def build_text(spec: BuildSpec, client: Argv = DOCKER) -> str:
-    """``build_argv`` for a shell, the Dockerfile below it as a here-document."""
+def publish_argv(spec: PublishSpec, metadata: str, client: Argv = DOCKER) -> Argv:
+    """A build for several platforms that goes out of the engine; its digest into ``metadata``."""
+    words = [*client, "buildx", "build", "--builder", spec.builder, "--progress", "plain"]
+    words += ["--provenance", "mode=max" if spec.attest else "false"]
+    words += ["--sbom", "true"] if spec.attest else []
+    words += ["--platform", ",".join(spec.platforms)]
+    words += ["--output", output_words(spec), "--metadata-file", metadata]
+    words += _options("--cache-from", spec.cache_from)
+    words += _options("--cache-to", spec.cache_to)
+    return (*words, *_inputs(spec.build))
+
+
+def output_words(spec: PublishSpec) -> str:
+    """Where a build goes, as ``--output`` takes it; times in it are the source's, not now."""
+    if spec.archive is None:
+        where = ["type=image", f"name={spec.build.tag}", "push=true", "oci-mediatypes=true"]
+    else:
+        where = ["type=oci", f"name={spec.build.tag}", f"dest={spec.archive}"]
+    return _fields(*where, "rewrite-timestamp=true")
+
+
+def load_argv(archive: str, client: Argv = DOCKER) -> Argv:
+    """``docker load`` of an archive."""
+    return (*client, "load", "--input", archive)
+
+
+def retag_argv(source: str, tags: Sequence[str], client: Argv = DOCKER) -> Argv:
+    """Further names for what a registry has, which nobody downloads for it."""
+    return (*client, "buildx", "imagetools", "create", *_options("--tag", tags), source)
+
+
+def _inputs(spec: BuildSpec) -> Iterator[str]:
+    yield from _flag("--no-cache", spec.no_cache)
+    yield from _options("--label", _pairs(spec.labels))
+    yield from _options("--build-arg", _variables(spec.arguments))
+    yield from _options("--secret", [_secret(name, str(path)) for name, path in spec.secrets])
+    yield from _options("--build-context", [f"{name}={path}" for name, path in spec.contexts])
+    yield from ("--file", "-", str(spec.context))
+
+
+def build_text(argv: Argv, dockerfile: str) -> str:
+    """A build for a shell, the Dockerfile below it as a here-document."""
     end = "AIFO_END"
-    while end in spec.dockerfile.splitlines():
+    while end in dockerfile.splitlines():
         end += "_"
-    newline = "" if spec.dockerfile.endswith("\n") else "\n"
-    return f"{shlex.join(build_argv(spec, client))} <<'{end}'\n{spec.dockerfile}{newline}{end}"
+    newline = "" if dockerfile.endswith("\n") else "\n"
+    return f"{shlex.join(argv)} <<'{end}'\n{dockerfile}{newline}{end}"
 
 
 def import_argv(spec: ImportSpec, client: Argv = DOCKER) -> Argv:
@@ -225,7 +261,11 @@ def _variables(pairs: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _secret(name: str, path: str) -> str:
-    return ",".join(_csv(field) for field in (f"id={name}", f"src={path}"))
+    return _fields(f"id={name}", f"src={path}")
+
+
+def _fields(*fields: str) -> str:
+    return ",".join(_csv(field) for field in fields)
 
 
 def _csv(field: str) -> str:

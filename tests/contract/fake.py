@@ -91,7 +91,9 @@ class Fake:
         raise EngineError(reference, "the fake reaches no registry")
 
     def build(self, spec: BuildSpec, progress: Progress) -> ImageState:
-        if not self._announce("build", preview.build_text(spec)):
+        if not self._announce(
+            "build", preview.build_text(preview.build_argv(spec), spec.dockerfile)
+        ):
             return ImageState(id="", platform="")
         labels: dict[str, str] = {}
         arguments = dict(spec.arguments)
@@ -123,6 +125,13 @@ class Fake:
         if not tarfile.is_tarfile(spec.archive):
             raise EngineError(spec.tag, f"{spec.archive} cannot be imported")
         return self._add_image(spec.tag, _content(spec.archive), dict(spec.labels))
+
+    def load(self, archive: Path, reference: str) -> ImageState:
+        if not self._announce("load", shlex.join(preview.load_argv(str(archive)))):
+            return ImageState(id="", platform="")
+        if not tarfile.is_tarfile(archive):
+            raise EngineError(reference, f"{archive} cannot be loaded")
+        return self._add_image(reference, _content(archive), {})
 
     def remove_image(self, reference: str) -> None:
         if self._announce("remove_image", shlex.join(preview.remove_image_argv(reference))):

@@ -9,6 +9,7 @@ import pytest
 from aifo_tasks import log
 from aifo_tasks.engine.api import BuildSpec, ImageState, ImportSpec
 from aifo_tasks.errors import ConflictError, EngineError
+from aifo_tasks.image import oci
 from tests.contract.conftest import Recording, Scratch
 
 
@@ -69,6 +70,24 @@ def test_no_archive_no_image(scratch: Scratch, tmp_path: Path) -> None:
     archive.write_bytes(b"this is no archive" * 100)
     with pytest.raises(EngineError):
         scratch.engine.import_image(ImportSpec(archive=archive, tag=f"{scratch.name}:1"))
+
+
+def test_an_archive_is_loaded_under_its_name(
+    scratch: Scratch, root_archive: Path, tmp_path: Path
+) -> None:
+    archive, tag = tmp_path / "image.tar", f"localhost/{scratch.name}:1"
+    platform = scratch.engine.info().platform
+    oci.write(archive, tag, [(platform, root_archive)])
+    state = scratch.engine.load(archive, tag)
+    assert state == scratch.engine.image(tag)
+    assert state.platform == platform
+
+
+def test_what_is_no_image_is_not_loaded(scratch: Scratch, tmp_path: Path) -> None:
+    archive = tmp_path / "image.tar"
+    archive.write_bytes(b"this is no archive" * 100)
+    with pytest.raises(EngineError):
+        scratch.engine.load(archive, f"localhost/{scratch.name}:1")
 
 
 def test_removing_what_is_not_there_is_no_error(scratch: Scratch) -> None:

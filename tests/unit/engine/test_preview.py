@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from aifo_tasks.engine.api import (
     ImportSpec,
     MountSpec,
     NetworkSpec,
+    PublishSpec,
     VolumeSpec,
 )
 
@@ -166,8 +168,44 @@ def test_a_build() -> None:
     assert preview.build_argv(BUILD, PODMAN) == (*PODMAN, "build", *BUILD_WORDS)
 
 
+PUBLISH = PublishSpec(build=BUILD, platforms=("linux/amd64", "linux/arm64"))
+
+
+def test_a_build_that_is_pushed() -> None:
+    assert preview.publish_argv(PUBLISH, "/tmp/m") == (
+        *("docker", "buildx", "build", "--builder", "default", "--progress", "plain"),
+        *("--provenance", "false", "--platform", "linux/amd64,linux/arm64"),
+        *("--output", "type=image,name=t:1,push=true,oci-mediatypes=true,rewrite-timestamp=true"),
+        *("--metadata-file", "/tmp/m", *BUILD_WORDS[4:]),
+    )
+
+
+def test_a_build_into_an_archive_with_caches_and_attestations() -> None:
+    spec = dataclasses.replace(
+        PUBLISH,
+        archive=Path("/a,b.tar"), builder="farm", cache_from=("type=registry,ref=c",),
+        cache_to=("type=local,dest=d",), attest=True,
+    )  # fmt: skip
+    assert preview.publish_argv(spec, "m") == (
+        *("docker", "buildx", "build", "--builder", "farm", "--progress", "plain"),
+        *("--provenance", "mode=max", "--sbom", "true", "--platform", "linux/amd64,linux/arm64"),
+        *("--output", 'type=oci,name=t:1,"dest=/a,b.tar",rewrite-timestamp=true'),
+        *("--metadata-file", "m"),
+        *("--cache-from", "type=registry,ref=c", "--cache-to", "type=local,dest=d"),
+        *BUILD_WORDS[4:],
+    )
+
+
+def test_loading_and_naming_again() -> None:
+    assert preview.load_argv("a.tar") == ("docker", "load", "--input", "a.tar")
+    assert preview.retag_argv("r/a@sha256:0", ["r/a:1", "r/a:2"]) == (
+        *("docker", "buildx", "imagetools", "create"),
+        *("--tag", "r/a:1", "--tag", "r/a:2", "r/a@sha256:0"),
+    )
+
+
 def test_a_build_for_a_shell_ends_its_document_where_nothing_else_does() -> None:
-    first, _, rest = preview.build_text(BUILD).partition("\n")
+    first, _, rest = preview.build_text(preview.build_argv(BUILD), BUILD.dockerfile).partition("\n")
     assert first.endswith("--file - '/con text' <<'AIFO_END_'")
     assert rest == BUILD.dockerfile + "\nAIFO_END_"
 

@@ -1,0 +1,121 @@
+"""Builds that leave the engine, and what registries have: ``docker buildx`` and its imagetools."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from aifo_tasks import log, process
+from aifo_tasks.engine import buildx, preview
+from aifo_tasks.engine.api import Progress, PublishSpec
+from aifo_tasks.errors import EngineError, NotFoundError, ProcessError
+
+_WANTS_LOGIN = re.compile(
+    r"401 unauthorized|no basic auth credentials|authentication required|authorization failed"
+    r"|access (?:to the resource is )?denied|denied: |insufficient_scope|403 forbidden",
+    re.IGNORECASE,
+)
+_NOT_TRUSTED = re.compile(r"x509: |tls: |server gave HTTP response to HTTPS", re.IGNORECASE)
+_NOT_THERE = re.compile(r"not found|manifest unknown|name unknown", re.IGNORECASE)
+_UNREACHABLE = re.compile(
+    r"connection refused|connection reset|no such host|i/o timeout|\bEOF\b|broken pipe"
+    r"|deadline exceeded|network is unreachable",
+    re.IGNORECASE,
+)
+_FULL = re.compile(r"no space left on device", re.IGNORECASE)
+
+
+class Publisher:
+    """buildx as one engine's client: ``client`` is how its command lines begin."""
+
+    def __init__(self, client: preview.Argv) -> None:
+        self._client = client
+
+    def publish(self, spec: PublishSpec, progress: Progress) -> str:
+        """Build for all platforms and send it where the spec says; the digest, "" in a dry run.
+
+        An archive is whole or not there. Raises EngineError that names the registry and what
+        to type, with nothing half done that a retry would stumble over.
+        """
+        with tempfile.TemporaryDirectory(prefix="aifo-publish-") as scratch:
+            metadata = Path(scratch) / "metadata.json"
+            argv = preview.publish_argv(spec, str(metadata), self._client)
+            if not log.command(preview.build_text(argv, spec.build.dockerfile)):
+                return ""
+            buildx.require(self._client)
+            try:
+                buildx.run(argv, spec.build.dockerfile, progress)
+            except ProcessError as error:
+                subject = spec.build.tag if spec.archive is None else str(spec.archive)
+                raise explained(subject, error) from None
+            return str(json.loads(metadata.read_bytes())["containerimage.digest"])
+
+    def platforms(self, builder: str) -> tuple[str, ...]:
+        """What a builder can build for, natively or emulated; EngineError for one unknown."""
+        buildx.require(self._client)
+        argv = [*self._client, "buildx", "inspect", builder]
+        try:
+            answer = process.run(argv).stdout.decode("utf-8", "replace")
+        except ProcessError as error:
+            last = error.tail.strip().splitlines()[-1:] or [error.problem]
+            raise EngineError(f"builder {builder}", last[0], hint="docker buildx ls") from None
+        found: list[str] = []
+        for line in answer.splitlines():
+            name, _, rest = line.partition(":")
+            if name.strip() == "Platforms":
+                found += [word.strip().rstrip("*") for word in rest.split(",")]
+        return tuple(dict.fromkeys(found))
+
+    def manifest(self, reference: str) -> bytes | None:
+        """The manifest or manifest list that a registry has, None when it has none.
+
+        Raises EngineError when the registry does not say.
+        """
+        argv = [*self._client, "buildx", "imagetools", "inspect", "--raw", reference]
+        try:
+            return process.run(argv).stdout
+        except ProcessError as error:
+            refused = explained(reference, error)
+            if isinstance(refused, NotFoundError):
+                return None
+            raise refused from None
+
+    def retag(self, source: str, *tags: str) -> None:
+        """Give what a registry has under ``source`` further names in it."""
+        try:
+            process.change(preview.retag_argv(source, tags, self._client))
+        except ProcessError as error:
+            raise explained(source, error) from None
+
+
+def explained(subject: str, error: ProcessError) -> EngineError:
+    """A failed build or question to a registry, in words that say what to do."""
+    text = error.tail
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    last = next((line for line in reversed(lines) if "ERROR" in line), (lines or [""])[-1])
+    cause = re.sub(r"^.*?ERROR:\s*", "", last)
+    host = subject.partition("/")[0]
+    if _FULL.search(text):
+        return EngineError(subject, "no space is left on the device", hint="docker system df")
+    if _WANTS_LOGIN.search(cause):
+        return EngineError(subject, f"{host} refuses: {_end(cause)}", hint=f"docker login {host}")
+    if _NOT_TRUSTED.search(cause):
+        return EngineError(
+            subject, f"{host} is not trusted: {_end(cause)}",
+            hint=f"put its authority into /etc/docker/certs.d/{host}/ca.crt",
+        )  # fmt: skip
+    if _UNREACHABLE.search(cause):
+        return EngineError(
+            subject, f"{host} does not answer: {_end(cause)}", hint="run it again when it does"
+        )
+    if _NOT_THERE.search(cause):
+        return NotFoundError(subject, _end(cause))
+    return EngineError(subject, f"failed with {error.problem}\n{os.linesep.join(lines[-10:])}")
+
+
+def _end(cause: str) -> str:
+    """The last links of a long chain of causes."""
+    return ": ".join(cause.split(": ")[-2:]).lower()
