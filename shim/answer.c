@@ -40,13 +40,14 @@ static const char *line(struct link *link, size_t *length)
 {
 	for (;;) {
 		const char *text = link_bytes(link);
-		const char *end = memchr(text, '\n', link->have);
+		size_t seen = link->have < CHUNK_LINE_LIMIT ? link->have : CHUNK_LINE_LIMIT;
+		const char *end = memchr(text, '\n', seen);
 		if (end != NULL && end > text && end[-1] == '\r') {
 			*length = (size_t)(end - text) - 1;
 			link_take(link, *length + 2);
 			return text;
 		}
-		if (end != NULL || link->have > CHUNK_LINE_LIMIT || !link_read(link, true))
+		if (end != NULL || seen == CHUNK_LINE_LIMIT || !link_read(link, true))
 			return NULL;
 	}
 }
