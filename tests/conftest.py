@@ -14,6 +14,13 @@ OUTSIDE = dict(os.environ)
 """The environment the tests were started with."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Sizes that a machine with more time can raise."""
+    parser.addoption(
+        "--fuzz", type=int, default=1, metavar="N", help="give the fuzzers N times as many inputs"
+    )
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _user_directories() -> Iterator[None]:
     """No test reads or writes the caches, approvals and sockets of whoever runs it.

@@ -13,6 +13,7 @@ import pytest
 
 from aifo_tasks import native
 from tests.native import compiling
+from tests.native.compiling import SHIM
 
 DATA = Path(__file__).parents[1] / "data"
 FRAMES = json.loads((DATA / "frames.json").read_text(encoding="utf-8"))
@@ -132,8 +133,8 @@ def test_all_warnings_are_errors(name: str, tmp_path: Path) -> None:
         argv = [sys.executable, "-m", "ziglang", "cc", "-target", f"{machine}-linux-musl"]
     else:
         argv = [compiling.compiler(name, f"{name}-14")]
-    checks = ("fuzz_frame.c", "fuzz_http.c", "check_frame.c")
-    for source in {*native.INIT.sources, *native.SHIM.sources, *checks}:
+    tests = {path.name for pattern in ("fuzz_*.c", "check_*.c") for path in SHIM.glob(pattern)}
+    for source in tests.union(native.INIT.sources, native.SHIM.sources):
         compiling.build([*argv, "-O2", "-c"], [source], tmp_path / f"{source}.o")
 
 

@@ -1,0 +1,1 @@
+"""What the Python fuzzer feeds, and what has to hold for any bytes."""
