@@ -114,6 +114,18 @@ def programs(tools: Iterable[str] = ()) -> Path:
     return top / "bin"
 
 
+def shims_by_architecture(architectures: Iterable[str]) -> Path:
+    """A directory that holds the Linux shim for each architecture as ``<architecture>/aifo-shim``;
+    made once and kept by content."""
+    found = {name: shim_binary(architecture_of(name), system="linux") for name in architectures}
+    parts = [part for name in sorted(found) for part in (name, _identity(found[name]))]
+    top = files.cache_dir() / "native" / files.digest("shims", *parts)
+    for name, binary in found.items():
+        files.make_directory(top / name)
+        _install(binary, top / name / SHIM.name)
+    return top
+
+
 def shim_links(directory: Path, tools: Iterable[str], *, binary: Path | None = None) -> None:
     """Lay out a shim, this machine's unless given, in a directory, and a link to it for each tool.
 

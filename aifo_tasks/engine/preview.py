@@ -105,12 +105,13 @@ def build_argv(spec: BuildSpec, client: Argv = DOCKER) -> Argv:
 
 
 def publish_argv(spec: PublishSpec, metadata: str, client: Argv = DOCKER) -> Argv:
-    """A build for several platforms that goes out of the engine; its digest into ``metadata``."""
+    """A build for several platforms that goes out of the engine; its digest into ``metadata``,
+    "" for nowhere."""
     words = [*client, "buildx", "build", "--builder", spec.builder, "--progress", "plain"]
     words += ["--provenance", "mode=max" if spec.attest else "false"]
     words += ["--sbom", "true"] if spec.attest else []
     words += ["--platform", ",".join(spec.platforms)]
-    words += ["--output", output_words(spec), "--metadata-file", metadata]
+    words += [*_option("--metadata-file", metadata), "--output", output_words(spec)]
     words += _options("--cache-from", spec.cache_from)
     words += _options("--cache-to", spec.cache_to)
     return (*words, *_inputs(spec.build))
@@ -120,6 +121,7 @@ def output_words(spec: PublishSpec) -> str:
     """Where a build goes, as ``--output`` takes it; times in it are the source's, not now."""
     if spec.archive is None:
         where = ["type=image", f"name={spec.build.tag}", "push=true", "oci-mediatypes=true"]
+        where += ["store=false", "unpack=false"]  # an engine would unpack what has other times
     else:
         where = ["type=oci", f"name={spec.build.tag}", f"dest={spec.archive}"]
     return _fields(*where, "rewrite-timestamp=true")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import tempfile
 from pathlib import Path
@@ -40,17 +39,17 @@ class Publisher:
         An archive is whole or not there. Raises EngineError that names the registry and what
         to type, with nothing half done that a retry would stumble over.
         """
+        argv = preview.publish_argv(spec, "", self._client)
+        if not log.command(preview.build_text(argv, spec.build.dockerfile)):
+            return ""
+        buildx.require(self._client)
         with tempfile.TemporaryDirectory(prefix="aifo-publish-") as scratch:
             metadata = Path(scratch) / "metadata.json"
             argv = preview.publish_argv(spec, str(metadata), self._client)
-            if not log.command(preview.build_text(argv, spec.build.dockerfile)):
-                return ""
-            buildx.require(self._client)
             try:
                 buildx.run(argv, spec.build.dockerfile, progress)
             except ProcessError as error:
-                subject = spec.build.tag if spec.archive is None else str(spec.archive)
-                raise explained(subject, error) from None
+                raise explained(spec.build.tag, error) from None
             return str(json.loads(metadata.read_bytes())["containerimage.digest"])
 
     def platforms(self, builder: str) -> tuple[str, ...]:
@@ -113,7 +112,7 @@ def explained(subject: str, error: ProcessError) -> EngineError:
         )
     if _NOT_THERE.search(cause):
         return NotFoundError(subject, _end(cause))
-    return EngineError(subject, f"failed with {error.problem}\n{os.linesep.join(lines[-10:])}")
+    return EngineError(subject, f"failed with {error.problem}", hint=error.hint)
 
 
 def _end(cause: str) -> str:

@@ -41,12 +41,19 @@ class Base:
 
 
 def ensure(
-    engine: Engine, image: Image, *, prefixes: Prefixes, pull: Pull = "auto", consent: bool = False
+    engine: Engine,
+    image: Image,
+    *,
+    prefixes: Prefixes,
+    pull: Pull = "auto",
+    consent: bool = False,
+    platforms: tuple[str, ...] = (),
 ) -> Base:
     """The first declared source that gives a base; each that does not is named with its reason.
 
-    ``consent`` allows the programs to be installed that a bootstrap needs. Raises AifoError
-    listing every source and its reason when none gives one.
+    ``platforms`` are what is built for, if not the engine's own alone. ``consent`` allows the
+    programs to be installed that a bootstrap needs. Raises AifoError listing every source and
+    its reason when none gives one.
     """
     asked = image.version or ""
     if asked and not _VERSION.fullmatch(asked):
@@ -58,7 +65,7 @@ def ensure(
             if source.bootstrap is None:
                 found = _from_registry(engine, image, source, prefixes, pull)
             else:
-                found = _bootstrapped(engine, image, source, consent=consent)
+                found = _bootstrapped(engine, image, source, platforms, consent=consent)
         except AifoError as error:
             refused.append((name, error))
             log.step(image.name, f"no base from {name}: {short(error.problem)}")
@@ -122,13 +129,15 @@ def is_silent(host: str, environ: Mapping[str, str]) -> bool:
     return False
 
 
-def _bootstrapped(engine: Engine, image: Image, source: BaseSource, *, consent: bool) -> Base:
+def _bootstrapped(
+    engine: Engine, image: Image, source: BaseSource, platforms: tuple[str, ...], *, consent: bool
+) -> Base:
     assert source.bootstrap is not None
     version = image.version or source.version
     if not _EXACT.fullmatch(version):
         version = fitting(source, version)
     reference, state, why = bootstrap.ensure(
-        engine, source.bootstrap, subject=image.name, consent=consent
+        engine, source.bootstrap, platforms, subject=image.name, consent=consent
     )
     return Base(reference=reference, digest=state.id, source="bootstrap", version=version, why=why)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from aifo_tasks import files, log, process
 from aifo_tasks.engine.api import Engine, ImageState, ImportSpec
 from aifo_tasks.errors import AifoError, ProcessError
+from aifo_tasks.image import oci
 from aifo_tasks.model import Bootstrap
 
 DEBIAN_MIRROR = "AIFO_DEBIAN_MIRROR"
@@ -27,17 +28,24 @@ _ARCHITECTURES = {
 
 
 def ensure(
-    engine: Engine, bootstrap: Bootstrap, *, subject: str, consent: bool = False
+    engine: Engine,
+    bootstrap: Bootstrap,
+    platforms: tuple[str, ...] = (),
+    *,
+    subject: str,
+    consent: bool = False,
 ) -> tuple[str, ImageState, str]:
     """The reference and state of the imported root file system, and in words where it is from.
 
-    ``consent`` allows mmdebstrap to be installed. Raises AifoError when it cannot be made.
+    For ``platforms`` besides the engine's own it is one image of them all. ``consent`` allows
+    mmdebstrap to be installed. Raises AifoError when it cannot be made.
     """
     mirror = os.environ.get(DEBIAN_MIRROR, "").strip()
-    architecture = architecture_of(engine.info().platform)
+    platforms = platforms or (engine.info().platform,)
+    architectures = [architecture_of(platform) for platform in platforms]
     key = files.digest(
         VERSION, bootstrap.suite, bootstrap.variant, *sorted(bootstrap.include),
-        architecture, mirror,
+        *sorted(architectures), mirror,
     )  # fmt: skip
     name = f"{bootstrap.suite}-{key[:12]}"
     tag = f"aifo-base:{name}"
@@ -48,9 +56,15 @@ def ensure(
         state = engine.image(tag)
         if state is not None:
             return tag, state, f"{tag} was in the engine"
-        archive = files.cache_dir() / "base" / f"{name}.tar"
-        argv = command(bootstrap, architecture, mirror, archive)
-        state = _made(engine, tag, argv, archive, subject=subject, consent=consent)
+        log.step(subject, f"making the base {tag} from the Debian archive")
+        _require(consent=consent)
+        with contextlib.ExitStack() as stack:
+            roots = []
+            for platform, architecture in zip(platforms, architectures, strict=True):
+                root = stack.enter_context(_scratch(f"{name}-{architecture}.tar"))
+                _make_root(command(bootstrap, architecture, mirror, root), subject)
+                roots.append((platform, root))
+            state = _imported(engine, tag, roots)
     return tag, state, f"{tag} was made from the Debian archive"
 
 
@@ -89,15 +103,7 @@ def alone(name: str, subject: str) -> Iterator[None]:
         yield
 
 
-def _made(
-    engine: Engine,
-    tag: str,
-    argv: tuple[str, ...],
-    archive: Path,
-    *,
-    subject: str,
-    consent: bool,
-) -> ImageState:
+def _require(*, consent: bool) -> None:
     from aifo_tasks.engine import packages
 
     packages.ensure_program("mmdebstrap", consent=consent)
@@ -106,22 +112,43 @@ def _made(
             str(KEYRING), "Debian's keyring is missing",
             hint="apt-get install -y debian-archive-keyring",
         )  # fmt: skip
-    log.step(subject, f"making the base {tag} from the Debian archive")
-    files.make_directory(archive.parent)
+
+
+@contextlib.contextmanager
+def _scratch(name: str) -> Iterator[Path]:
+    """A file that is gone afterwards: the engine has its content then, and another engine makes
+    its own in less time than keeping it is worth."""
+    path = files.cache_dir() / "base" / name
+    files.make_directory(path.parent)
     try:
-        if log.command(f"SOURCE_DATE_EPOCH=0 {shlex.join(argv)}"):
-            process.stream(
-                argv,
-                lambda line: log.progress(subject, line),
-                environment={"SOURCE_DATE_EPOCH": "0"},
-            )
-        return engine.import_image(ImportSpec(archive=archive, tag=tag))
+        yield path
+    finally:
+        if log.command(f"rm -f {shlex.quote(str(path))}"):
+            path.unlink(missing_ok=True)
+
+
+def _make_root(argv: tuple[str, ...], subject: str) -> None:
+    if not log.command(f"SOURCE_DATE_EPOCH=0 {shlex.join(argv)}"):
+        return
+    try:
+        process.stream(
+            argv,
+            lambda line: log.progress(subject, line),
+            environment={"SOURCE_DATE_EPOCH": "0"},
+        )
     except ProcessError as error:
         raise AifoError("mmdebstrap", complaint(error.tail)) from None
-    finally:
-        # The engine has it now; another engine makes its own in less time than it is worth.
-        if log.command(f"rm -f {shlex.quote(str(archive))}"):
-            archive.unlink(missing_ok=True)
+
+
+def _imported(engine: Engine, tag: str, roots: list[tuple[str, Path]]) -> ImageState:
+    """The root file systems as one image of the engine's."""
+    (platform, root), *more = roots
+    if not more and platform == engine.info().platform:
+        return engine.import_image(ImportSpec(archive=root, tag=tag))
+    with _scratch(f"{tag.partition(':')[2]}.oci.tar") as archive:
+        if not log.is_dry_run():
+            oci.write(archive, f"docker.io/library/{tag}", roots)
+        return engine.load(archive, tag)
 
 
 def architecture_of(platform: str) -> str:

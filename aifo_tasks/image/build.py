@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -110,31 +110,43 @@ def build_arguments(
 def _build(
     engine: Engine, image: Image, base: Base, recipe: Recipe, reason: str, *, no_cache: bool
 ) -> Built:
+    say(image, base, reason)
+    spec = build_spec(image, base, recipe, (engine.info().platform,), no_cache=no_cache)
+    state = engine.build(spec, lambda line: log.progress(image.name, line))
+    return Built(reference=image.reference, id=state.id, reason=reason)
+
+
+def say(image: Image, base: Base, reason: str) -> None:
+    """What is built over which base, and why."""
     log.step(image.name, f"building over {base.reference}: {reason}")
     log.step(image.name, f"base {base.digest[:19]}: {base.why}")
     for name, host in local_proxies(os.environ):
         log.warn(image.name, f"{name} names {host}, which in a build is the build itself")
+
+
+def build_spec(
+    image: Image, base: Base, recipe: Recipe, platforms: Sequence[str], *, no_cache: bool
+) -> BuildSpec:
+    """The build of a recipe for these platforms, under the image's own reference."""
     bundle = certificates.bundle(os.environ)
-    spec = BuildSpec(
+    return BuildSpec(
         tag=image.reference,
         context=image.context,
         dockerfile=recipe.dockerfile,
         arguments=build_arguments(image, base, os.environ),
         secrets=() if bundle is None else (("ca", bundle),),
-        contexts=_contexts(image, engine.info().platform),
+        contexts=_contexts(image, platforms),
         labels=_labels(image, base, recipe),
         no_cache=no_cache,
     )
-    state = engine.build(spec, lambda line: log.progress(image.name, line))
-    return Built(reference=image.reference, id=state.id, reason=reason)
 
 
-def _contexts(image: Image, platform: str) -> tuple[tuple[str, Path], ...]:
+def _contexts(image: Image, platforms: Sequence[str]) -> tuple[tuple[str, Path], ...]:
     """What the Dockerfile copies from besides the image's own context."""
     if not image.shims:
         return ()
-    shim = native.shim_binary(native.architecture_of(platform.split("/")[1]), system="linux")
-    return ((recipes.SHIM_CONTEXT, shim.parent),)
+    architectures = [platform.split("/")[1] for platform in platforms]
+    return ((recipes.SHIM_CONTEXT, native.shims_by_architecture(architectures)),)
 
 
 def _labels(image: Image, base: Base, recipe: Recipe) -> tuple[tuple[str, str], ...]:

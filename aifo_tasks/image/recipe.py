@@ -29,11 +29,12 @@ TOOL_VERSION = "io.aifo.tool-version"
 PACKAGE_VERSION = "io.aifo.version"
 
 SHIM_CONTEXT = "aifo-shim"
-"""The build context besides the recipe's own that holds the shim for the image's platform."""
+"""The build context besides the recipe's own that holds the shim for each architecture."""
 
 _SHIMS = """
 # Tools that this image has not itself are called through the proxy; so are those it has.
-COPY --from={context} --chmod=755 aifo-shim {directory}/aifo-shim
+ARG TARGETARCH
+COPY --from={context} --chmod=755 $TARGETARCH/aifo-shim {directory}/aifo-shim
 RUN for tool in {tools}; do ln -sf aifo-shim "{directory}/$tool"; done
 ENV PATH={directory}:$PATH
 """

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aifo_tasks import log
-from aifo_tasks.tasks import project
+from aifo_tasks.tasks import project, publishing
 from aifo_tasks.tasks.actions import ToolAction
 from aifo_tasks.tasks.uptodate import Question, asked
 
@@ -21,7 +21,7 @@ def task_build_image() -> Iterator[dict[str, Any]]:
             "doc": f"build {toolchain.image.reference} unless it is up to date",
             "actions": [ToolAction(build, kind=toolchain.kind)],
             "uptodate": [asked(_question(toolchain.kind))],
-            "params": project.params("PULL", "NO_CACHE"),
+            "params": project.params("PULL", "NO_CACHE", *publishing.VARIABLES),
         }
 
 
@@ -33,7 +33,7 @@ def task_rebuild_image() -> Iterator[dict[str, Any]]:
             "name": word,
             "doc": f"build {toolchain.image.reference} without the build cache",
             "actions": [ToolAction(build, kind=toolchain.kind, no_cache=True)],
-            "params": project.params("PULL"),
+            "params": project.params("PULL", *publishing.VARIABLES),
         }
 
 
@@ -49,8 +49,11 @@ def task_render_image() -> Iterator[dict[str, Any]]:
         }
 
 
-def build(kind: str, *, pull: str, no_cache: bool, yes: bool) -> None:
-    """Build the image of a toolchain if it is stale."""
+def build(kind: str, *, pull: str, no_cache: bool, yes: bool, **options: Any) -> None:
+    """Build the image of a toolchain if it is stale; publish it if the options say where."""
+    if publishing.is_asked(options):
+        publishing.publish(kind, pull=pull, no_cache=no_cache, yes=yes, **options)
+        return
     from aifo_tasks.image import build as images
     from aifo_tasks.session import ready
 
@@ -90,6 +93,8 @@ def _question(kind: str) -> Question:
 
         if options["no_cache"]:
             return "a build without cache was asked for"
+        if publishing.is_asked(options):
+            return "it is to be published, or to have another name or platform"
         if options["pull"] == "always":
             return "the base's registry is to be asked"
         toolchain = project.config().toolchain(kind)

@@ -66,6 +66,26 @@ declare(
     Variable(name="DRY_RUN", help="print every step as commands and change nothing"),
     Variable(name="VERBOSE", help="print the commands that change something while running"),
     Variable(name="NO_CACHE", help="build without the build cache"),
+    Variable(
+        name="PLATFORMS", kind="list", default=(),
+        help="what an image is built for, separated by commas: linux/amd64,linux/arm64",
+    ),
+    Variable(name="PUSH", help="send the image to REGISTRY, or without one into dist/"),
+    Variable(
+        name="REGISTRY", kind="str", default="",
+        help="where an image is pushed to: registry.example/team/",
+    ),
+    Variable(name="TAG", kind="str", default="latest", help="the published image's tag"),
+    Variable(name="ATTEST", help="publish an SBOM and the provenance with the image"),
+    Variable(name="BUILDER", kind="str", default="default", help="the builder of docker buildx"),
+    Variable(
+        name="CACHE_FROM", kind="list", default=(),
+        help="where builds may take layers from: references or directories",
+    ),
+    Variable(
+        name="CACHE_TO", kind="list", default=(),
+        help="where builds leave their layers: references or directories",
+    ),
     Variable(name="YES", help="do not ask, do it"),
     Variable(name="ALL", help="all projects of this user, not only this one"),
     Variable(name="OVERLAYS", help="dependency directories too"),

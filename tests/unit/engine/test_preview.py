@@ -171,12 +171,17 @@ def test_a_build() -> None:
 PUBLISH = PublishSpec(build=BUILD, platforms=("linux/amd64", "linux/arm64"))
 
 
+PUSHED = "type=image,name=t:1,push=true,oci-mediatypes=true,store=false,unpack=false"
+PUSHED += ",rewrite-timestamp=true"
+
+
 def test_a_build_that_is_pushed() -> None:
     assert preview.publish_argv(PUBLISH, "/tmp/m") == (
         *("docker", "buildx", "build", "--builder", "default", "--progress", "plain"),
         *("--provenance", "false", "--platform", "linux/amd64,linux/arm64"),
-        *("--output", "type=image,name=t:1,push=true,oci-mediatypes=true,rewrite-timestamp=true"),
-        *("--metadata-file", "/tmp/m", *BUILD_WORDS[4:]),
+        *("--metadata-file", "/tmp/m"),
+        *("--output", PUSHED),
+        *BUILD_WORDS[4:],
     )
 
 
@@ -189,8 +194,8 @@ def test_a_build_into_an_archive_with_caches_and_attestations() -> None:
     assert preview.publish_argv(spec, "m") == (
         *("docker", "buildx", "build", "--builder", "farm", "--progress", "plain"),
         *("--provenance", "mode=max", "--sbom", "true", "--platform", "linux/amd64,linux/arm64"),
-        *("--output", 'type=oci,name=t:1,"dest=/a,b.tar",rewrite-timestamp=true'),
         *("--metadata-file", "m"),
+        *("--output", 'type=oci,name=t:1,"dest=/a,b.tar",rewrite-timestamp=true'),
         *("--cache-from", "type=registry,ref=c", "--cache-to", "type=local,dest=d"),
         *BUILD_WORDS[4:],
     )

@@ -156,7 +156,8 @@ def test_shims_follow_what_the_template_says(image: Image) -> None:
     assert render(shimmed, "20").splitlines()[3:] == [
         "",
         "# Tools that this image has not itself are called through the proxy; so are those it has.",
-        "COPY --from=aifo-shim --chmod=755 aifo-shim /opt/aifo/bin/aifo-shim",
+        "ARG TARGETARCH",
+        "COPY --from=aifo-shim --chmod=755 $TARGETARCH/aifo-shim /opt/aifo/bin/aifo-shim",
         'RUN for tool in c++ node; do ln -sf aifo-shim "/opt/aifo/bin/$tool"; done',
         "ENV PATH=/opt/aifo/bin:$PATH",
     ]

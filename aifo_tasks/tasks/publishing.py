@@ -1,0 +1,78 @@
+"""The task that sends images out, and what it has in common with building them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from aifo_tasks.errors import EngineError
+from aifo_tasks.tasks import project, variables
+from aifo_tasks.tasks.actions import ToolAction
+
+VARIABLES = ("PLATFORMS", "PUSH", "REGISTRY", "TAG", "ATTEST", "BUILDER", "CACHE_FROM", "CACHE_TO")
+"""Any of them makes a build one that is published, or one of another name or platform."""
+
+_DEFAULTS: Mapping[str, object] = {
+    "platforms": [], "push": False, "registry": "", "tag": "latest", "attest": False,
+    "builder": "default", "cache_from": [], "cache_to": [],
+}  # fmt: skip
+
+
+def task_publish_image() -> Iterator[dict[str, Any]]:
+    """build a toolchain's image and push it: REGISTRY=registry.example/team/"""
+    yield {"name": None, "doc": "build a toolchain's image and push it to REGISTRY"}
+    for word, toolchain in project.words():
+        yield {
+            "name": word,
+            "doc": f"build {toolchain.image.name} and push it to REGISTRY, or write dist/",
+            "actions": [ToolAction(publish, kind=toolchain.kind, push=True)],
+            "params": project.params(
+                *(name for name in VARIABLES if name != "PUSH"), "PULL", "NO_CACHE"
+            ),
+        }
+
+
+def is_asked(options: Mapping[str, Any]) -> bool:
+    """True when a task's options ask for more than the image in the engine under its name."""
+    return any(options[name] != default for name, default in _DEFAULTS.items())
+
+
+def publish(kind: str, *, push: bool, pull: str, no_cache: bool, yes: bool, **options: Any) -> None:
+    """Build the image for PLATFORMS and send it where PUSH and REGISTRY say.
+
+    ``options`` are all of the task's.
+    """
+    from aifo_tasks.engine import preview, publishing
+    from aifo_tasks.image import publish as images
+    from aifo_tasks.image.target import PREFIX, Wish
+    from aifo_tasks.session import ready
+
+    toolchain = project.config().toolchain(kind)
+    assert toolchain is not None, kind
+    assert pull in {"auto", "never", "always"}, pull
+    engine = ready.connect(consent=yes)
+    info = engine.info()
+    if info.name != "docker":
+        raise EngineError("publish_image", f"{info.name} cannot do it yet", hint="doit engine")
+    registry = options["registry"]
+    named = registry or variables.resolve("REGISTRY").source is not variables.Source.DEFAULT
+    order = images.Order(
+        wish=Wish(
+            platforms=tuple(options["platforms"]),
+            push=push,
+            registry=registry if named else None,
+            prefix=os.environ.get(PREFIX, ""),
+            tag=options["tag"],
+        ),
+        prefixes=project.prefixes(),
+        builder=options["builder"],
+        cache_from=tuple(options["cache_from"]),
+        cache_to=tuple(options["cache_to"]),
+        attest=options["attest"],
+        no_cache=no_cache,
+        pull=pull,  # type: ignore[arg-type]
+        consent=yes,
+    )
+    publisher = publishing.Publisher(preview.client_argv("docker", info.endpoint))
+    images.publish(engine, publisher, toolchain.image, order)
