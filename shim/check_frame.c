@@ -1,5 +1,5 @@
-/* For the tests: decodes one table row a line, "stream HEX" or "call HEX", and prints what
- * came out, in hexadecimal. */
+/* For the tests: decodes one table row a line, "stream HEX", "call HEX" or "relayed HEX", and
+ * prints what came out, in hexadecimal. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +50,13 @@ static void print_call(char *bytes, size_t length)
 	free(strings);
 }
 
+static void print_relayed(char *bytes, size_t length)
+{
+	printf("%d ", call_take_terminal(bytes, length));
+	print_hex(bytes, length);
+	printf("\n");
+}
+
 int main(void)
 {
 	struct line line;
@@ -57,6 +64,8 @@ int main(void)
 	while (read_line(&line)) {
 		if (strcmp(line.what, "stream") == 0)
 			print_stream(line.bytes, line.length);
+		else if (strcmp(line.what, "relayed") == 0)
+			print_relayed(line.bytes, line.length);
 		else
 			print_call(line.bytes, line.length);
 		free(line.bytes);

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-enum { CALL_HEAD = 13 };
+enum { CALL_TERMINAL = 4, CALL_HEAD = 13 };
 
 uint16_t load16(const unsigned char *bytes)
 {
@@ -22,7 +22,7 @@ void store32(unsigned char *bytes, uint32_t value)
 
 static bool known(uint8_t type)
 {
-	return type <= FRAME_CREDIT || (type >= FRAME_HELLO && type <= FRAME_FAILED);
+	return type <= FRAME_CREDIT || (type >= FRAME_HELLO && type <= FRAME_CLOSED);
 }
 
 bool frame_decode(const unsigned char bytes[FRAME_HEADER], struct frame *frame)
@@ -38,6 +38,15 @@ void frame_encode(const struct frame *frame, unsigned char bytes[FRAME_HEADER])
 {
 	store32(bytes, (uint32_t)frame->type << 24 | (frame->call & 0xffffff));
 	store32(bytes + 4, frame->length);
+}
+
+uint8_t call_take_terminal(char *payload, size_t length)
+{
+	if (length <= CALL_HEAD)
+		return 0;
+	uint8_t terminal = (uint8_t)payload[CALL_TERMINAL];
+	payload[CALL_TERMINAL] = (char)(terminal & ~CALL_JOINED);
+	return terminal;
 }
 
 static size_t count_strings(const char *bytes, size_t length)
@@ -69,7 +78,7 @@ bool call_decode(char *payload, size_t length, struct call *call)
 		return false;
 	call->rows = load16(head);
 	call->columns = load16(head + 2);
-	call->terminal = head[4];
+	call->terminal = head[CALL_TERMINAL];
 	call->argc = load32(head + 5);
 	call->envc = load32(head + 9);
 	call->cwd = payload + CALL_HEAD;

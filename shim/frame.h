@@ -30,6 +30,10 @@ enum frame_type {
 	FRAME_WELCOME = 18,
 	FRAME_STARTED = 19,
 	FRAME_FAILED = 20,
+	FRAME_ECHO = 21, /* asks for the descriptors that come along, and brings them back */
+	/* only on the relay: of one of the call's streams, its receiver has left; of none, the
+	 * sender has left the call */
+	FRAME_CLOSED = 22,
 };
 
 enum stage { STAGE_EXEC = 0, STAGE_CHDIR = 1, STAGE_DESCRIPTORS = 2, STAGE_MALFORMED = 3 };
@@ -53,6 +57,13 @@ struct call {
 	char *cwd;
 	char *strings;
 };
+
+enum { CALL_JOINED = 8 };
+
+/* What a relay has to know of a payload that it hands on: which streams become the
+ * pseudo-terminal's, and whether CALL_JOINED says that stream 2 is where stream 1 goes, which it
+ * takes out. 0 for a payload that init refuses anyway. */
+uint8_t call_take_terminal(char *payload, size_t length);
 
 /* Reads a payload in place. False when anything about it is not as it should be. */
 bool call_decode(char *payload, size_t length, struct call *call);

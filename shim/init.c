@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "callers.h"
+#include "carry.h"
 #include "die.h"
 #include "io.h"
 #include "tree.h"
@@ -41,7 +42,7 @@ static noreturn void usage(void)
 {
 	die(2, NAME,
 	    "usage: aifo-init --socket PATH --spec DIGEST [--stamp PATH] [--idle SECONDS] "
-	    "[--caller UID]");
+	    "[--caller UID]\n       aifo-init --relay [--socket PATH] [--init PID]");
 }
 
 static long number(const char *text, long most)
@@ -199,7 +200,8 @@ static bool finished(void)
 
 int main(int argc, char **argv)
 {
-	(void)argc;
+	if (argc > 1 && strcmp(argv[1], "--relay") == 0)
+		return carry(argv + 2);
 	parse(argv + 1, &init.settings);
 	clear_inheritance();
 	protect();

@@ -112,43 +112,57 @@ ssize_t receive_some(int socket, void *buffer, size_t length)
 	}
 }
 
-static void attach_descriptor(struct msghdr *message, void *control, socklen_t size,
-			      int descriptor)
+static ssize_t send_once(int socket, struct msghdr *message, const int *descriptors,
+			 size_t count, int flags)
 {
-	memset(control, 0, size);
-	message->msg_control = control;
-	message->msg_controllen = size;
-	struct cmsghdr *part = CMSG_FIRSTHDR(message);
-	part->cmsg_level = SOL_SOCKET;
-	part->cmsg_type = SCM_RIGHTS;
-	part->cmsg_len = CMSG_LEN(sizeof descriptor);
-	memcpy(CMSG_DATA(part), &descriptor, sizeof descriptor);
+	union {
+		struct cmsghdr aligned;
+		char bytes[CMSG_SPACE(STREAMS * sizeof(int))];
+	} control;
+
+	if (count > 0) {
+		memset(&control, 0, sizeof control);
+		message->msg_control = control.bytes;
+		message->msg_controllen = (socklen_t)CMSG_SPACE(count * sizeof(int));
+		struct cmsghdr *part = CMSG_FIRSTHDR(message);
+		part->cmsg_level = SOL_SOCKET;
+		part->cmsg_type = SCM_RIGHTS;
+		part->cmsg_len = (socklen_t)CMSG_LEN(count * sizeof(int));
+		memcpy(CMSG_DATA(part), descriptors, count * sizeof(int));
+	}
+	ssize_t sent = sendmsg(socket, message, MSG_NOSIGNAL | flags);
+	message->msg_control = NULL;
+	message->msg_controllen = 0;
+	return sent;
+}
+
+ssize_t send_some(int socket, const void *bytes, size_t length, const int *descriptors,
+		  size_t count, int flags)
+{
+	struct iovec part = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = length};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+
+	return send_once(socket, &message, descriptors, count, flags);
 }
 
 bool send_frame(int socket, uint8_t type, const void *payload, uint32_t length, int descriptor)
 {
 	unsigned char header[FRAME_HEADER];
-	union {
-		struct cmsghdr aligned;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control;
 	struct iovec parts[2] = {
 		{.iov_base = header, .iov_len = sizeof header},
 		{.iov_base = (void *)(uintptr_t)payload, .iov_len = length},
 	};
 	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+	size_t passed = descriptor >= 0;
 
 	frame_encode(&(struct frame){.type = type, .length = length}, header);
-	if (descriptor >= 0)
-		attach_descriptor(&message, &control, sizeof control.bytes, descriptor);
 	while (parts[0].iov_len + parts[1].iov_len > 0) {
-		ssize_t sent = sendmsg(socket, &message, MSG_NOSIGNAL);
+		ssize_t sent = send_once(socket, &message, &descriptor, passed, 0);
 		if (sent < 0 && errno == EINTR)
 			continue;
 		if (sent < 0)
 			return false;
-		message.msg_control = NULL;
-		message.msg_controllen = 0;
+		passed = 0;
 		for (int i = 0; i < 2; i++) {
 			size_t done = (size_t)sent < parts[i].iov_len ? (size_t)sent : parts[i].iov_len;
 			parts[i].iov_base = (char *)parts[i].iov_base + done;

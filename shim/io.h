@@ -40,6 +40,10 @@ ssize_t receive_some(int socket, void *buffer, size_t length);
 /* Sends a whole frame; descriptor goes with its first byte unless it is -1. */
 bool send_frame(int socket, uint8_t type, const void *payload, uint32_t length, int descriptor);
 
+/* Sends once what goes, with count descriptors along; -1 as errno says. */
+ssize_t send_some(int socket, const void *bytes, size_t length, const int *descriptors,
+		  size_t count, int flags);
+
 /* Reads up to length bytes, until the end; -1 on failure. */
 ssize_t read_all(int fd, void *buffer, size_t length);
 

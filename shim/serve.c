@@ -87,6 +87,18 @@ static void take_call(int connection, uint32_t length, const struct passed *pass
 	free(payload);
 }
 
+/* Whoever gets its own descriptors back knows that they pass both ways. */
+static bool echo(int connection, const struct passed *passed)
+{
+	unsigned char header[FRAME_HEADER];
+
+	frame_encode(&(struct frame){.type = FRAME_ECHO}, header);
+	ssize_t sent = send_some(connection, header, sizeof header, passed->fd, passed->count, 0);
+	for (size_t i = 0; i < passed->count; i++)
+		close(passed->fd[i]);
+	return sent == sizeof header;
+}
+
 /* True as long as another frame may follow. */
 static bool take_frame(int connection, const struct settings *settings)
 {
@@ -102,6 +114,8 @@ static bool take_frame(int connection, const struct settings *settings)
 		take_call(connection, frame.length, &passed, deadline);
 	else if (frame.type == FRAME_HELLO && frame.length == 0 && bare)
 		return welcome(connection, settings);
+	else if (frame.type == FRAME_ECHO && frame.length == 0 && !passed.bad)
+		return echo(connection, &passed);
 	else
 		refuse(connection, STAGE_MALFORMED, EPROTO);
 	return false;

@@ -22,9 +22,16 @@ MAX_CALL = 16 * 1024 * 1024
 
 _HEADER = struct.Struct(">II")
 _CALL_HEAD = struct.Struct(">HHBII")
+_TERMINAL = 4
+_JOINED = 8
 _EXIT = struct.Struct(">BB")
 _FAILED = struct.Struct(">BI")
 _WINDOW = struct.Struct(">HH")
+_CREDIT = struct.Struct(">BI")
+
+
+CREDIT = 256 * 1024
+"""How many bytes of a stream may be sent before its receiver has said anything."""
 
 
 class FrameError(AifoError):
@@ -35,7 +42,11 @@ class FrameError(AifoError):
 
 
 class Type(enum.IntEnum):
-    """What a frame says; from HELLO on only on init's own socket."""
+    """What a frame says; from HELLO on only on init's own socket and on the relay.
+
+    CLOSED, on the relay alone: of one stream (its number is the payload), its receiver has left;
+    of none, the call has ended or its caller has left.
+    """
 
     STDIN = 0
     STDOUT = 1
@@ -51,6 +62,8 @@ class Type(enum.IntEnum):
     WELCOME = 18
     STARTED = 19
     FAILED = 20
+    ECHO = 21
+    CLOSED = 22
 
 
 _TYPES = frozenset(Type)
@@ -240,6 +253,23 @@ def signal_frame(number: int) -> bytes:
 def window_frame(rows: int, columns: int) -> bytes:
     """A frame that sets the size of the tool's terminal."""
     return Frame(type=Type.WINDOW, payload=_WINDOW.pack(rows, columns)).encode()
+
+
+def terminal_of(call: bytes) -> int:
+    """The streams that become a terminal, from a call's payload; 0 from one that is none."""
+    return call[_TERMINAL] & 7 if len(call) > _CALL_HEAD.size else 0
+
+
+def joined(call: bytes) -> bytes:
+    """A call's payload as it says to a relay that stream 2 is where stream 1 goes."""
+    head = bytearray(call[: _TERMINAL + 1])
+    head[_TERMINAL] |= _JOINED
+    return bytes(head) + call[_TERMINAL + 1 :]
+
+
+def credit(stream: int, count: int, call: int = 0) -> bytes:
+    """A frame that lets a stream's sender go on with so many bytes."""
+    return Frame(type=Type.CREDIT, payload=_CREDIT.pack(stream, count), call=call).encode()
 
 
 def _limit(kind: Type) -> int:

@@ -87,6 +87,7 @@ class Init:
         environment: dict[str, str] | None = None,
         user: int | None = None,
     ) -> None:
+        self.binary = binary
         self.socket = directory / "init.sock"
         self.reports = directory / "report"
         self._calls: list[Started] = []

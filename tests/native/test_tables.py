@@ -70,6 +70,21 @@ def call_text(call: dict[str, Any] | None) -> str:
     return " ".join([*size, call["cwd"], *arguments, *variables])
 
 
+def test_what_a_relay_reads_of_a_call(checkers: dict[str, Path]) -> None:
+    rows = FRAMES["relayed"]
+    found = decoded(checkers["frame"], [("relayed", row["bytes"]) for row in rows])
+    assert dict(zip(names(rows), found, strict=True)) == {
+        row["name"]: relayed_text(row) for row in rows
+    }
+
+
+def relayed_text(row: dict[str, Any]) -> str:
+    handed_on = bytearray.fromhex(row["bytes"])
+    if row["joined"]:
+        handed_on[4] -= 8
+    return f"{row['terminal'] + 8 * row['joined']} {handed_on.hex()}"
+
+
 def test_answers(checkers: dict[str, Path]) -> None:
     rows = HTTP["heads"]
     found = decoded(checkers["http"], [("head", row["bytes"]) for row in rows])

@@ -64,6 +64,15 @@ def test_calls(row: dict[str, Any]) -> None:
     assert call.encode() == data
 
 
+@rows("relayed")
+def test_what_a_relay_is_told(row: dict[str, Any]) -> None:
+    data = bytes.fromhex(row["bytes"])
+    assert frames.terminal_of(data) == row["terminal"]
+    if row["joined"]:
+        apart = bytes(byte - 8 if n == 4 else byte for n, byte in enumerate(data))
+        assert frames.joined(apart) == data
+
+
 strings = st.binary(max_size=40).map(lambda data: data.replace(b"\0", b""))
 names = strings.map(lambda data: data.replace(b"=", b"") or b"N")
 sizes = st.integers(0, 0xFFFF)
@@ -215,3 +224,7 @@ def test_bad_answers(kind: type[Exit | Failed | Welcome], payload: bytes) -> Non
 def test_signals_and_windows() -> None:
     assert frames.signal_frame(15) == b"\4\0\0\0\0\0\0\1\x0f"
     assert frames.window_frame(24, 80) == b"\5\0\0\0\0\0\0\4\0\x18\0\x50"
+
+
+def test_credit() -> None:
+    assert frames.credit(2, 65536, call=7) == b"\10\0\0\7\0\0\0\5\2\0\1\0\0"
