@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Self
 
 from aifo_tasks.toolexec import answers, passed
-from aifo_tasks.toolexec.connection import GoneError
+from aifo_tasks.toolexec.connection import Connection, GoneError
 from aifo_tasks.toolexec.exchange import Exchange, Outcome, running
 from aifo_tasks.toolexec.frames import MAX_PAYLOAD, Decoder, Exit, Frame, FrameError, Type
 from aifo_tasks.toolexec.pumps import Credit, Input, Output
@@ -132,7 +132,12 @@ class _Conversation:
 
     def read(self, target: int, close: Callable[[], None]) -> None:
         """Carry the client's input to the tool."""
-        self.input = Input(target, self._grant, close)
+        connection = self._exchange.connection
+
+        async def grant(count: int) -> None:  # not a method: it would hold us, who hold it
+            await _send(connection, Type.CREDIT, _CREDIT.pack(0, count))
+
+        self.input = Input(target, grant, close)
 
     def write(self, n: int, source: int, *, patience: float = 0) -> Output:
         """What carries an output to the client."""
@@ -185,8 +190,9 @@ class _Conversation:
 
         return send
 
-    async def _grant(self, count: int) -> None:
-        await self._send(Type.CREDIT, _CREDIT.pack(0, count))
-
     async def _send(self, kind: Type, payload: bytes) -> None:
-        await self._exchange.connection.send(Frame(type=kind, payload=payload).encode())
+        await _send(self._exchange.connection, kind, payload)
+
+
+async def _send(connection: Connection, kind: Type, payload: bytes) -> None:
+    await connection.send(Frame(type=kind, payload=payload).encode())

@@ -45,10 +45,15 @@ class Listener:
         self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
     ) -> None:
         self._connection.watch(None)
-        if self._error is None:
+        # whoever hears and whatever failed know us: nothing must keep a call alive by a circle
+        self._sink, error, self._error = None, self._error, None
+        if error is None:
             return
-        if self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            raise self._error from None
+        try:
+            if self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+                raise error from None
+        finally:
+            del error
 
     def attach(self, sink: Callable[[bytes], None]) -> None:
         """Hand over what came and what comes."""

@@ -164,17 +164,17 @@ class Proxy:
         with self._calls.registered(endpoint.exec_id, endpoint.parent) as call:
             order = self._orders.order(request, call)
             outcome: Outcome | None = None
-            refusal: RefusalError | None = None
+            refused: Answer | None = None
             try:
                 with Listener(connection, rest) as listener:
                     exchange = Exchange(connection, listener, call, order, self._limits)
                     outcome = await self._run(exchange, endpoint.version)
             except RefusalError as error:
-                refusal = error
+                refused = error.answer  # the error itself would keep all of this alive
                 raise
             finally:  # once the client has its answer
                 loop = asyncio.get_running_loop()
-                loop.call_soon(self._record, call, order, outcome, refusal)
+                loop.call_soon(self._record, call, order, outcome, refused)
 
     async def _run(self, exchange: Exchange, version: int) -> Outcome:
         async with self._calls.place(exchange.call):
@@ -183,7 +183,7 @@ class Proxy:
             return await _VERSIONS[version](exchange)
 
     def _record(
-        self, call: Call, order: Order, outcome: Outcome | None, refusal: RefusalError | None
+        self, call: Call, order: Order, outcome: Outcome | None, refused: Answer | None
     ) -> None:
         if self._settings.audit is None:
             return
@@ -191,8 +191,8 @@ class Proxy:
         if outcome is not None and outcome.end is not None and outcome.end.signalled:
             signal = outcome.end.value
         exit_code = outcome.status if outcome is not None else answers.LOST
-        if refusal is not None:
-            exit_code = refusal.answer.exit_code or 0
+        if refused is not None:
+            exit_code = refused.exit_code or 0
         words = [order.tool, *map(os.fsdecode, order.arguments)]
         self._settings.audit.write(
             {
