@@ -1,4 +1,4 @@
-"""The sockets that clients come to: made, held back when descriptors run out, closed."""
+"""The sockets that clients come to: made, shut for a while where too many come, closed."""
 
 from __future__ import annotations
 
@@ -46,10 +46,20 @@ class Doors:
         self._listen(door)
         return int(door.getsockname()[1])
 
-    def close(self) -> None:
-        """Take nobody more."""
+    def shut(self) -> None:
+        """Let clients wait outside, where the kernel keeps them in order, until ``open``."""
         for door in self._doors:
             self._loop.remove_reader(door.fileno())
+
+    def open(self) -> None:
+        """Take those who wait outside."""
+        for door in self._doors:
+            self._loop.add_reader(door.fileno(), self._accept, door)
+
+    def close(self) -> None:
+        """Take nobody more."""
+        self.shut()
+        for door in self._doors:
             door.close()
         self._doors.clear()
 
@@ -64,17 +74,9 @@ class Doors:
             client, _ = door.accept()
         except OSError as error:
             if not isinstance(error, BlockingIOError | ConnectionError):
-                self._pause(door)  # out of descriptors: whoever ends gives some back
+                self.shut()  # out of descriptors: whoever ends gives some back
+                self._loop.call_later(_EXHAUSTED_PAUSE, self.open)
             return
         if client.family != socket.AF_UNIX:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._welcome(client)
-
-    def _pause(self, door: socket.socket) -> None:
-        self._loop.remove_reader(door.fileno())
-
-        def resume() -> None:
-            if door.fileno() >= 0:
-                self._loop.add_reader(door.fileno(), self._accept, door)
-
-        self._loop.call_later(_EXHAUSTED_PAUSE, resume)

@@ -28,7 +28,7 @@ from aifo_tasks.toolexec.sidecars import Sidecar
 from aifo_tasks.value import dataclass
 
 _MOST_REFUSED = 64
-"""Clients told at one time that there is no room; further ones are not even told."""
+"""Clients told at one time that there is no room; further ones wait outside to be told."""
 
 _STOP_SECONDS = 10.0
 _LAST_SECONDS = 1.0
@@ -84,10 +84,14 @@ class Proxy:
         if self._serving < self._limits.connections:
             self._serving += 1
             self._spawn(self._serve(connection))
-        elif len(self._clients) < self._limits.connections + _MOST_REFUSED:
-            self._spawn(_finish(connection, answers.busy().answer))
         else:
-            connection.drop()
+            self._spawn(_finish(connection, answers.busy().answer))
+        if self._crowded:
+            self.doors.shut()
+
+    @property
+    def _crowded(self) -> bool:
+        return len(self._clients) >= self._limits.connections + _MOST_REFUSED
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -95,6 +99,8 @@ class Proxy:
         task.add_done_callback(self._forget)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
+        if self._crowded:
+            self.doors.open()
         self._clients.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.warn("proxy", f"a bug ended a connection: {error!r}")
