@@ -59,7 +59,7 @@ class Image:
 
     ``context`` holds the Dockerfile template. ``version`` is the tool's version the file
     asks for; None leaves it to the base source that is taken. ``shims`` are the tools for which
-    it has shims before all others.
+    it has shims before all others. ``taken`` names an image that is used as it is.
     """
 
     name: str
@@ -71,11 +71,12 @@ class Image:
     arguments: tuple[tuple[str, str], ...] = ()
     libc: Libc = "glibc"
     shims: tuple[str, ...] = ()
+    taken: str = ""
 
     @property
     def reference(self) -> str:
-        """The name the built image has in the engine."""
-        return f"{self.name}:latest"
+        """The name the image has in the engine."""
+        return self.taken or f"{self.name}:latest"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

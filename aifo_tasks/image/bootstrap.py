@@ -40,15 +40,9 @@ def ensure(
     For ``platforms`` besides the engine's own it is one image of them all. ``consent`` allows
     mmdebstrap to be installed. Raises AifoError when it cannot be made.
     """
-    mirror = os.environ.get(DEBIAN_MIRROR, "").strip()
     platforms = platforms or (engine.info().platform,)
-    architectures = [architecture_of(platform) for platform in platforms]
-    key = files.digest(
-        VERSION, bootstrap.suite, bootstrap.variant, *sorted(bootstrap.include),
-        *sorted(architectures), mirror,
-    )  # fmt: skip
-    name = f"{bootstrap.suite}-{key[:12]}"
-    tag = f"aifo-base:{name}"
+    tag = reference(bootstrap, *platforms)
+    name = tag.partition(":")[2]
     state = engine.image(tag)
     if state is not None:
         return tag, state, f"{tag} was in the engine"
@@ -60,12 +54,26 @@ def ensure(
         _require(consent=consent)
         with contextlib.ExitStack() as stack:
             roots = []
-            for platform, architecture in zip(platforms, architectures, strict=True):
+            for platform in platforms:
+                architecture = architecture_of(platform)
                 root = stack.enter_context(_scratch(f"{name}-{architecture}.tar"))
-                _make_root(command(bootstrap, architecture, mirror, root), subject)
+                _make_root(command(bootstrap, architecture, _mirror(), root), subject)
                 roots.append((platform, root))
             state = _imported(engine, tag, roots)
     return tag, state, f"{tag} was made from the Debian archive"
+
+
+def reference(bootstrap: Bootstrap, *platforms: str) -> str:
+    """The name that a root file system, imported for these platforms, has in the engine."""
+    key = files.digest(
+        VERSION, bootstrap.suite, bootstrap.variant, *sorted(bootstrap.include),
+        *sorted(map(architecture_of, platforms)), _mirror(),
+    )  # fmt: skip
+    return f"aifo-base:{bootstrap.suite}-{key[:12]}"
+
+
+def _mirror() -> str:
+    return os.environ.get(DEBIAN_MIRROR, "").strip()
 
 
 def command(bootstrap: Bootstrap, architecture: str, mirror: str, archive: Path) -> tuple[str, ...]:

@@ -2,45 +2,47 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import fcntl
 import os
 import secrets
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from types import FrameType
+from typing import TYPE_CHECKING, Literal
 
 from aifo_tasks import files, log
-from aifo_tasks.config import notifications
-from aifo_tasks.errors import AifoError
+from aifo_tasks.errors import AifoError, ConflictError
+from aifo_tasks.model import Network
 from aifo_tasks.session import ready
+from aifo_tasks.session.access import Access
+from aifo_tasks.session.served import served
 from aifo_tasks.session.workplace import Choices, Workplace
-from aifo_tasks.sidecar.identity import session_dir
-from aifo_tasks.sidecar.inside import Inside
-from aifo_tasks.sidecar.record import Greeted
-from aifo_tasks.toolexec import audit, limits, notify
-from aifo_tasks.toolexec.direct import Direct
-from aifo_tasks.toolexec.limits import Limits
-from aifo_tasks.toolexec.server import Proxy, Settings
-from aifo_tasks.toolexec.sidecars import Running, Sidecar
+from aifo_tasks.sidecar import network
+from aifo_tasks.sidecar.identity import Owner, session_dir
+from aifo_tasks.sidecar.plan import Plan, network_name
 from aifo_tasks.value import dataclass
 
+if TYPE_CHECKING:
+    from aifo_tasks.engine.api import Engine
+
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_WHICH = 'for tool; do command -v -- "$tool" >/dev/null && echo "$tool"; done; true'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
     """Where a proxy is found from the host, and where its token lies.
 
-    ``socket`` is the directory that a container mounts at /run/aifo; None over TCP.
+    ``directory`` is what a container mounts at /run/aifo. Over TCP it joins ``network``, where
+    ``gateway`` is this machine.
     """
 
     url: str
     token_file: Path
-    socket: Path | None = None
+    directory: Path
+    network: str = ""
+    gateway: str = ""
 
 
 def run(
@@ -54,158 +56,93 @@ def run(
 
     ``announce`` is called once calls are taken. Raises AifoError for what the user can mend.
     """
-    session, project = works[0].plan.session, works[0].plan.project
+    session = works[0].plan.session
     with contextlib.ExitStack() as stack:
         if not log.is_dry_run():
             stack.enter_context(_alone(session))
-        sidecars = []
-        for work in works:
-            greeted = ready.get(work, choices)
-            if greeted is not None:
-                sidecars.append(sidecar(work, choices, greeted))
-                stack.callback(sidecars[-1].close)
-        if log.is_dry_run():
-            return 0
-        token = secrets.token_hex(32)
-        token_file = session_dir(session) / "token"
-        files.write_quietly(token_file, token.encode())
-        stack.callback(token_file.unlink, missing_ok=True)
-        record = audit.Audit(audit.path_for(session, project))
-        stack.callback(record.close)
-        settings = Settings(
-            tokens=(token,),
-            sidecars=tuple(sidecars),
-            limits=stack.enter_context(limits.carried(_limits())),
-            notifier=_notifier(works[0]),
-            audit=record,
-        )
         stack.enter_context(_signals_kept())
-        asyncio.run(_serve(settings, session, transport, token_file, announce))
+        way = Access(
+            directory=session_dir(session) / "proxy",
+            token=secrets.token_hex(32),
+            owner=Owner(uid=os.getuid(), gid=os.getgid()),
+        )
+        serving = stack.enter_context(served(works, choices, session=session, token=way.token))
+        if serving is None:
+            return 0
+        stack.callback(way.remove)
+        way.lay_out()
+        if transport == "unix":
+            serving.listen_unix(way.socket)
+            url = f"unix://{way.socket}"
+            address = Address(url=url, token_file=way.token_file, directory=way.directory)
+        else:
+            engine = ready.connect(consent=choices.consent)
+            plan = stack.enter_context(_network(engine, works))
+            gateway = network.gateway(engine, plan)
+            address = Address(
+                url=f"http://{gateway}:{serving.listen_tcp(gateway)}/exec",
+                token_file=way.token_file,
+                directory=way.directory,
+                network=plan.network,
+                gateway=gateway,
+            )
+        ended = _ended_by_signals(stack)
+        announce(address)
+        os.read(ended, 1)
     return 0
 
 
-def sidecar(work: Workplace, choices: Choices, greeted: Greeted) -> Sidecar:
-    """A ready toolchain as the proxy calls it."""
-    own = set(work.plan.environment()) - {"LANG"}  # the only one that is a wish of the caller's
-
-    def renew() -> Running:
-        again = ready.get(work, choices)
-        assert again is not None, "nobody serves in a dry run"
-        return _running(work, again)
-
-    return Sidecar(work.toolchain, _running(work, greeted), own=frozenset(own), renew=renew)
-
-
-def _running(work: Workplace, greeted: Greeted) -> Running:
-    """A greeted sidecar, whose connection waits for the first call.
-
-    Its image is asked which development tools it has. A call that changes the modules makes
-    the record of the last install void.
-    """
-    declared = [tool.name for tool in work.toolchain.tools if tool.development]
-
-    def forget() -> None:
-        with ready.changing_modules(work, greeted):
-            pass
-
-    def before(argv: Sequence[bytes]) -> Callable[[], None] | None:
-        if work.install is None:
-            return None
-        words = [os.fsdecode(word) for word in argv]
-        return forget if work.install.manager.changes_modules(words) else None
-
-    return Running(
-        name=greeted.record.name,
-        upstream=Direct(greeted.record.peer, greeted.connection),
-        development=_present(Inside(greeted), declared),
-        before=before,
+@contextlib.contextmanager
+def _network(engine: Engine, works: Sequence[Workplace]) -> Iterator[Plan]:
+    """A network for containers that call over TCP: the project's own, whose gateway is ours."""
+    first = works[0]
+    kind: Network = "isolated"
+    if any(work.toolchain.network == "internal" for work in works):
+        kind = "internal"
+    plan = replace(
+        first.plan,
+        toolchain=replace(first.toolchain, network=kind),
+        network=network_name(kind, first.plan.session, os.environ),
     )
-
-
-def _present(run: Inside, tools: Sequence[str]) -> frozenset[str]:
-    """Those tools that are on the sidecar's PATH."""
-    if not tools:
-        return frozenset()
-    output: list[bytes] = []
-    run(["sh", "-c", _WHICH, "sh", *tools], cwd="/", on_output=output.append)
-    return frozenset(b"".join(output).decode("utf-8", "replace").split()) & frozenset(tools)
-
-
-async def _serve(
-    settings: Settings,
-    session: str,
-    transport: str,
-    token_file: Path,
-    announce: Callable[[Address], None],
-) -> None:
-    ending = asyncio.Event()
-    for number in _ENDING:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            asyncio.get_running_loop().add_signal_handler(number, ending.set)
-    proxy = Proxy(settings)
-    directory = session_dir(session) / "proxy"
-    path = directory / "toolexec.sock"
+    is_ours = network.ensure(engine, plan)
     try:
-        if transport == "unix":
-            files.make_directory(directory, mode=0o755)
-            proxy.doors.listen_unix(path)
-            url = f"unix://{path}"
-            address = Address(url=url, token_file=token_file, socket=directory)
-        else:
-            port = proxy.doors.listen_tcp("127.0.0.1")
-            address = Address(url=f"http://127.0.0.1:{port}/exec", token_file=token_file)
-        announce(address)
-        await ending.wait()
+        yield plan
     finally:
-        await proxy.close()
-        if transport == "unix":
-            path.unlink(missing_ok=True)
-
-
-def _limits() -> Limits:
-    """The defaults, or what the environment says."""
-    given = {
-        name: _number(f"AIFO_TOOLEXEC_{name.upper()}", default)
-        for name, default in (
-            ("connections", 2048), ("calls", 256), ("progress", 10), ("write", 30), ("drain", 2),
-        )
-    }  # fmt: skip
-    return Limits(**given)
-
-
-def _number(variable: str, default: int) -> int:
-    text = os.environ.get(variable) or str(default)
-    if not text.isdecimal() or int(text) < 1:
-        raise AifoError(variable, f"expected a number above 0, found '{text}'")
-    return int(text)
-
-
-def _notifier(work: Workplace) -> notify.Notifier | None:
-    command = work.config.notifications_command or notifications.command(os.environ)
-    return notify.configured(command, os.environ) if command else None
+        if is_ours:
+            with contextlib.suppress(ConflictError):  # the session's end takes it away
+                engine.remove_network(plan.network)
 
 
 @contextlib.contextmanager
 def _alone(session: str) -> Iterator[None]:
-    """Only one proxy serves a session."""
-    path = session_dir(session) / "proxy.lock"
-    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AifoError("proxy", "another one serves this project already") from None
+    """Only one proxy serves a project."""
+    with files.claimed(session_dir(session) / "proxy.lock") as is_held:
+        if not is_held:
+            raise AifoError("proxy", "another one serves this project already")
         yield
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager
 def _signals_kept() -> Iterator[None]:
-    """The event loop leaves the signals it took with their default actions."""
+    """What signals do is afterwards as it was."""
     before = {number: signal.getsignal(number) for number in _ENDING}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _ended_by_signals(stack: contextlib.ExitStack) -> int:
+    """A descriptor that can be read once a signal came; from now on that is all they do."""
+    read, write = os.pipe()
+    stack.callback(os.close, read)
+    stack.callback(os.close, write)
+
+    def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        os.write(write, b"x")
+
+    for number in _ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, note)
+    return read

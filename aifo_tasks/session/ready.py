@@ -151,6 +151,17 @@ def stop(engine: Engine, session: str | None) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
+def release(engine: Engine, session: str) -> None:
+    """Take away what a session's mounts needed on the host, unless somebody mounts it."""
+    from aifo_tasks.session import mounts
+
+    if log.is_dry_run():
+        return
+    with files.claimed(_starts(session)) as nobody_starts:
+        if nobody_starts:
+            mounts.remove_mount_points(engine, session)
+
+
 def _started(
     engine: Engine, work: Workplace, volumes: Mapping[str, str], *, changing: bool
 ) -> Greeted | None:

@@ -9,14 +9,14 @@ from aifo_tasks.sidecar.identity import user_label
 from aifo_tasks.sidecar.plan import Plan, labels
 
 
-def ensure(engine: Engine, plan: Plan) -> None:
-    """The plan's network, made when it is the session's and missing.
+def ensure(engine: Engine, plan: Plan) -> bool:
+    """The plan's network, made when it is the session's and missing; True when it was made.
 
     Raises EngineError when what is there is not what was asked for.
     """
     kind, name = plan.toolchain.network, plan.network
     if kind not in {"isolated", "internal"}:
-        return
+        return False
     internal = kind == "internal"
     found = engine.network(name)
     if found is None:
@@ -24,12 +24,15 @@ def ensure(engine: Engine, plan: Plan) -> None:
             engine.create_network(NetworkSpec(name=name, internal=internal, labels=_labels(plan)))
         except ConflictError:  # another run of this project was faster
             found = engine.network(name)
+        else:
+            return True
     if found is not None and found.internal != internal:
         have = "no way out" if found.internal else "a way out"
         raise EngineError(
             f"network {name}", f"has {have}, and {kind} was asked for",
             hint=f"docker network rm {name}",
         )  # fmt: skip
+    return False
 
 
 def remove(engine: Engine, session: str) -> None:

@@ -20,6 +20,7 @@ CREATORS: Mapping[str, tuple[str, ...]] = {
     ),
     "engines": ("task_engine", "task_engine_stop"),
     "host": ("task_node_install", "task_node_guard", "task_node_migrate"),
+    "shell": ("task_shell",),
     "proxies": ("task_proxy",),
     "shims": ("task_shims",),
     "languages": ("task_run_code",),

@@ -106,8 +106,19 @@ declare(
         help="kinds, separated by commas; without it those that the project uses",
     ),
     Variable(
+        name="TOOLCHAIN", kind="list", default=(), help="a kind; may be given several times",
+    ),
+    Variable(
+        name="TOOLCHAIN_BOOTSTRAP", kind="list", default=(), help="the same as --bootstrap",
+    ),
+    Variable(
         name="TRANSPORT", kind="choice", default="unix", choices=("unix", "tcp"),
         help="how calls reach the proxy",
+    ),
+    Variable(name="TOOLCHAIN_UNIX_SOCKET", help="the same as --transport unix"),
+    Variable(
+        name="IMAGE", kind="str", default="",
+        help="the image a shell runs in; without it a plain Debian",
     ),
     Variable(
         name="INTERNAL_PREFIX", kind="str", default="",

@@ -77,7 +77,11 @@ class Orders:
             programs=routing.programs(request.tool),
             arguments=request.arguments,
             cwd=os.fsencode(cwd),
-            environment=(*sorted(environment.items()), (b"AIFO_EXEC_ID", call.id.encode())),
+            environment=(
+                *sorted(environment.items()),
+                *route.sidecar.environment,
+                (b"AIFO_EXEC_ID", call.id.encode()),
+            ),
             terminal=request.terminal,
             seconds=route.tool.max_seconds or toolchain.limits.max_seconds,
         )

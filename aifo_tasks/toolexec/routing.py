@@ -43,6 +43,21 @@ def route(
     return declared, sidecar
 
 
+def reachable(
+    own: Toolchain, others: Iterable[Toolchain], has: Mapping[str, frozenset[str]]
+) -> tuple[str, ...]:
+    """The tools of the others that a sidecar has not itself, sorted; ``has`` as for ``route``."""
+    theirs = {name for toolchain in others for name in _offered(toolchain, has)}
+    return tuple(sorted(theirs - _offered(own, has)))
+
+
+def _offered(toolchain: Toolchain, has: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    seen = has.get(toolchain.kind, frozenset())
+    return frozenset(
+        tool.name for tool in toolchain.tools if not tool.development or tool.name in seen
+    )
+
+
 def programs(tool: str) -> tuple[str, ...]:
     """What is tried for a tool, in order: the project's own, then the name on the PATH."""
     return (*_OWN.get(tool, ()), tool)

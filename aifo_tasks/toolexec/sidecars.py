@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from aifo_tasks import log
 from aifo_tasks.errors import AifoError
@@ -12,6 +14,8 @@ from aifo_tasks.toolexec import frames
 from aifo_tasks.toolexec.launcher import UnreachableError
 from aifo_tasks.toolexec.upstream import Tool, Upstream
 from aifo_tasks.value import dataclass
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +41,8 @@ class Running:
 class Sidecar:
     """A toolchain's sidecar as the proxy knows it.
 
-    ``own`` are the variables it sets itself. ``renew`` makes the toolchain ready again, in a
+    ``own`` are the variables it sets itself, ``environment`` those that each call in it has
+    besides: how its tools call those of others. ``renew`` makes the toolchain ready again, in a
     thread, when its sidecar is gone.
     """
 
@@ -47,10 +52,14 @@ class Sidecar:
         running: Running,
         *,
         own: frozenset[str],
+        environment: Mapping[str, str] = _NOTHING,
         renew: Callable[[], Running],
     ) -> None:
         self.toolchain = toolchain
         self.own = own
+        self.environment = tuple(
+            (os.fsencode(name), os.fsencode(value)) for name, value in environment.items()
+        )
         self._running = running
         self._renew = renew
         self._renewal: asyncio.Task[bool] | None = None

@@ -1,0 +1,109 @@
+"""A session to work in: toolchains, their proxy, and a container that has none of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from aifo_tasks import files, log
+from aifo_tasks.session import agent, mounts, ready
+from aifo_tasks.session.access import SOCKET, Access
+from aifo_tasks.session.agent import Transport
+from aifo_tasks.session.preview import print_call
+from aifo_tasks.session.served import served
+from aifo_tasks.session.workplace import Choices, Workplace
+from aifo_tasks.sidecar import ending, life, network, sessions
+from aifo_tasks.sidecar.identity import project_session
+from aifo_tasks.sidecar.plan import Plan, network_name
+from aifo_tasks.toolexec import launcher, policy
+from aifo_tasks.value import dataclass
+
+if TYPE_CHECKING:
+    from aifo_tasks.engine.api import Engine
+    from aifo_tasks.session.serving import Serving
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is run in a session: a command, where, in which image ("" for a plain Debian), and
+    how its calls reach the proxy."""
+
+    command: Sequence[str]
+    cwd: str
+    image: str = ""
+    transport: Transport = "unix"
+
+
+def run(works: Sequence[Workplace], choices: Choices, wish: Wish) -> int:
+    """Run a command in a session of its own, on this process's streams; its exit status.
+
+    Everything the session started is gone afterwards; a toolchain that has no network of the
+    session's own stays warm for whoever calls it next. Raises AifoError for what the user can
+    mend.
+    """
+    joined = agent.network([work.toolchain.network for work in works], wish.transport)
+    engine = ready.connect(consent=choices.consent)
+    ending.reap(engine)
+    with contextlib.ExitStack() as stack:
+        session = stack.enter_context(sessions.opened())
+        works = [_own(work, session) for work in works]
+        stack.callback(_end, engine, session, works)
+        image = agent.image(engine, works[0], choices, wish.image)
+        plan = agent.plan(works, session, image=image, network=joined)
+        token = secrets.token_hex(32)
+        serving = stack.enter_context(served(works, choices, session=session, token=token))
+        if wish.transport == "tcp":
+            plan = _over_tcp(engine, plan, serving)
+        for work in works:
+            mounts.make_mount_points(work)
+        greeted = life.ensure(engine, plan, {volume: volume for _, volume in plan.covers})
+        _let_in(plan, token, serving, wish.transport)
+        own = set(plan.environment()) - {"LANG"}  # the only one that is a wish of the caller's
+        variables = dict(policy.forwarded(os.environ, plan.toolchain.forward, own))
+        if greeted is None:
+            print_call(plan.name, wish.command, wish.cwd, variables)
+            engine.remove_container(plan.name)
+            return 0
+        call = launcher.Call(argv=wish.command, cwd=wish.cwd, environment=variables)
+        return launcher.attach(greeted.connection, call)
+
+
+def _own(work: Workplace, session: str) -> Workplace:
+    """A toolchain in a network of the session's own has a sidecar of the session's own."""
+    kind = work.toolchain.network
+    if not agent.has_own_network(kind):
+        return work
+    name = network_name(kind, session, os.environ)
+    return replace(work, plan=replace(work.plan, session=session, owned=True, network=name))
+
+
+def _over_tcp(engine: Engine, plan: Plan, serving: Serving | None) -> Plan:
+    """The plan of an agent that calls a port of the proxy's at its network's gateway."""
+    network.ensure(engine, plan)
+    if serving is None:  # who knows what they will be
+        return agent.over_tcp(plan, "host-gateway", 0)
+    gateway = network.gateway(engine, plan)
+    return agent.over_tcp(plan, gateway, serving.listen_tcp(gateway))
+
+
+def _let_in(plan: Plan, token: str, serving: Serving | None, transport: Transport) -> None:
+    """Give the agent its token and, but for TCP, its socket."""
+    way = Access(
+        directory=files.run_dir() / plan.name / "proxies", token=token, owner=plan.owner
+    )  # fmt: skip
+    if serving is None:
+        log.step("proxy", f"doit itself takes the calls, at {way.directory / SOCKET}")
+        return
+    way.lay_out()
+    if transport == "unix":
+        serving.listen_unix(way.socket)
+
+
+def _end(engine: Engine, session: str, works: Sequence[Workplace]) -> None:
+    """Remove what is the session's; the project's own sidecars stay."""
+    ending.stop(engine, session)
+    ready.release(engine, project_session(works[0].plan.project))
