@@ -108,6 +108,9 @@ bool carried_take(struct carried *call, const struct frame *frame, char *payload
 	case FRAME_WINDOW:
 		ask(call, frame, payload);
 		return call->called && length == (frame->type == FRAME_SIGNAL ? 1 : 4);
+	case FRAME_FOREGROUND:
+		ask(call, frame, payload);
+		return call->called && length == 1;
 	case FRAME_STDIN:
 		return !ends->readable || flow_put(&ends->input, payload, length);
 	case FRAME_STDIN_CLOSED:
@@ -144,6 +147,8 @@ static void take_answer(struct carried *call, struct outbox *outbox)
 		call->started = frame.type == FRAME_STARTED;
 		if (call->started && passed.count == 1)
 			ends_have_screen(&call->ends, passed.fd[--passed.count]);
+		outbox_put(outbox, frame.type, call->number, payload, frame.length);
+	} else if (whole && frame.type == FRAME_SIGNAL) {
 		outbox_put(outbox, frame.type, call->number, payload, frame.length);
 	} else {
 		lose(call);

@@ -22,7 +22,7 @@ void store32(unsigned char *bytes, uint32_t value)
 
 static bool known(uint8_t type)
 {
-	return type <= FRAME_CREDIT || (type >= FRAME_HELLO && type <= FRAME_CLOSED);
+	return type <= FRAME_FOREGROUND || (type >= FRAME_HELLO && type <= FRAME_CLOSED);
 }
 
 bool frame_decode(const unsigned char bytes[FRAME_HEADER], struct frame *frame)
@@ -70,6 +70,11 @@ static bool are_variables(const char *string, uint32_t count)
 	return true;
 }
 
+static bool is_terminal(uint8_t streams)
+{
+	return !(streams & ~(TERMINAL_STREAMS | TERMINAL_BEHIND)) && streams != TERMINAL_BEHIND;
+}
+
 bool call_decode(char *payload, size_t length, struct call *call)
 {
 	const unsigned char *head = (const unsigned char *)payload;
@@ -82,7 +87,7 @@ bool call_decode(char *payload, size_t length, struct call *call)
 	call->argc = load32(head + 5);
 	call->envc = load32(head + 9);
 	call->cwd = payload + CALL_HEAD;
-	if (call->terminal > 7 || call->argc == 0 || call->cwd[0] != '/')
+	if (!is_terminal(call->terminal) || call->argc == 0 || call->cwd[0] != '/')
 		return false;
 	uint64_t expected = (uint64_t)call->argc + call->envc + 1;
 	if (count_strings(call->cwd, length - CALL_HEAD) != expected)

@@ -24,6 +24,7 @@ enum frame_type {
 	FRAME_NOTICE = 6,
 	FRAME_STDIN_CLOSED = 7,
 	FRAME_CREDIT = 8,
+	FRAME_FOREGROUND = 9,
 	/* only on init's own socket */
 	FRAME_HELLO = 16,
 	FRAME_CALL = 17,
@@ -35,6 +36,9 @@ enum frame_type {
 	 * sender has left the call */
 	FRAME_CLOSED = 22,
 };
+
+/* Beside the streams that are a terminal: the caller is in the background of its own. */
+enum { TERMINAL_STREAMS = 7, TERMINAL_BEHIND = 16 };
 
 enum stage { STAGE_EXEC = 0, STAGE_CHDIR = 1, STAGE_DESCRIPTORS = 2, STAGE_MALFORMED = 3 };
 
@@ -52,7 +56,7 @@ void frame_encode(const struct frame *frame, unsigned char bytes[FRAME_HEADER]);
  * its NUL: first argc arguments, then envc variables. */
 struct call {
 	uint16_t rows, columns;
-	uint8_t terminal; /* bit n: stream n becomes the pseudo-terminal's slave */
+	uint8_t terminal; /* bit n: stream n becomes the pseudo-terminal's slave; or TERMINAL_BEHIND */
 	uint32_t argc, envc;
 	char *cwd;
 	char *strings;

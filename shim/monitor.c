@@ -29,6 +29,8 @@ struct watch {
 	int64_t began; /* the ladder */
 	int rung;
 	int last_wish; /* the last signal asked for that ends programs */
+	bool told_to_stop;
+	pid_t front; /* in the foreground of the tool's terminal when its caller is */
 	bool ended;
 	siginfo_t end;
 	struct tree tree;
@@ -61,10 +63,13 @@ static void forward(struct watch *watch, int signal)
 	case SIGUSR1:
 	case SIGUSR2:
 	case SIGWINCH:
+		break;
 	case SIGCONT:
+		watch->told_to_stop = false;
 		break;
 	case SIGTSTP:
 		signal = SIGSTOP; /* the kernel discards TSTP for an orphaned group */
+		watch->told_to_stop = true;
 		break;
 	default:
 		return;
@@ -80,6 +85,21 @@ static void resize(const struct watch *watch, const unsigned char *payload)
 		ioctl(watch->tool->master, TIOCSWINSZ, &size);
 }
 
+/* While its caller is in the background we are in front of the tool's terminal: a tool that reads
+ * it, or changes its modes, is stopped as it would be there. */
+static void place(struct watch *watch, bool forward)
+{
+	int terminal = watch->tool->master;
+	pid_t self = getpid(), front = tcgetpgrp(terminal);
+
+	if (!forward && front > 0 && front != self)
+		watch->front = front;
+	if (!forward)
+		ioctl(terminal, TIOCSPGRP, &self);
+	else if (front == self && ioctl(terminal, TIOCSPGRP, &watch->front) != 0)
+		ioctl(terminal, TIOCSPGRP, &watch->tool->leader);
+}
+
 /* Obeys the frames that are complete. False for one that a caller cannot send here. */
 static bool obey(struct watch *watch)
 {
@@ -90,15 +110,18 @@ static bool obey(struct watch *watch)
 			return false;
 		bool is_signal = frame.type == FRAME_SIGNAL && frame.length == 1;
 		bool is_window = frame.type == FRAME_WINDOW && frame.length == 4;
-		if (!is_signal && !is_window)
+		bool is_place = frame.type == FRAME_FOREGROUND && frame.length == 1;
+		if (!is_signal && !is_window && !is_place)
 			return false;
 		size_t whole = FRAME_HEADER + frame.length;
 		if (watch->have < whole)
 			break;
 		if (is_signal)
 			forward(watch, watch->input[FRAME_HEADER]);
-		else
+		else if (is_window)
 			resize(watch, watch->input + FRAME_HEADER);
+		else
+			place(watch, watch->input[FRAME_HEADER]);
 		watch->have -= whole;
 		memmove(watch->input, watch->input + whole, watch->have);
 	}
@@ -123,6 +146,20 @@ static void listen_to_caller(struct watch *watch)
 	} while (got > 0);
 }
 
+/* Says so when the tool has been stopped by a key on its terminal, or has stopped itself. */
+static void report_stop(struct watch *watch)
+{
+	siginfo_t stop = {.si_pid = 0};
+
+	if (waitid(P_PID, (id_t)watch->tool->leader, &stop, WSTOPPED | WNOHANG) != 0 ||
+	    stop.si_pid == 0)
+		return;
+	unsigned char number = (unsigned char)stop.si_status;
+	if (!watch->told_to_stop && watch->tool->master >= 0 && watch->connection >= 0)
+		(void)send_frame(watch->connection, FRAME_SIGNAL, &number, sizeof number, -1);
+	watch->told_to_stop = false;
+}
+
 /* Reaps orphans that were left to us; the tool itself stays a zombie, so that its group
  * id is not used again. */
 static void reap(struct watch *watch)
@@ -131,6 +168,7 @@ static void reap(struct watch *watch)
 
 	while (read(watch->children, &spent, sizeof spent) > 0)
 		;
+	report_stop(watch);
 	while (!watch->ended) {
 		siginfo_t child = {.si_pid = 0};
 		if (waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT) != 0 || child.si_pid == 0)
@@ -195,7 +233,7 @@ static void report(const struct watch *watch)
 
 void monitor(int connection, const struct tool *tool)
 {
-	struct watch watch = {.tool = tool, .connection = connection};
+	struct watch watch = {.tool = tool, .connection = connection, .front = tool->leader};
 	sigset_t child;
 
 	sigemptyset(&child);

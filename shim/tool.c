@@ -28,6 +28,7 @@ struct plan {
 	char **argv, **environment;
 	int streams[STREAMS];
 	int slave; /* -1 without a terminal */
+	bool behind;
 	pid_t parent;
 	struct failure *failure;
 };
@@ -102,6 +103,13 @@ static bool make_strings(const struct call *call, struct plan *plan)
 	return true;
 }
 
+/* The terminal's session is ours. A tool that led it would be alone there, and the
+ * kernel lets no key stop such a group, nor itself. */
+static bool own_terminal(int slave)
+{
+	return setsid() >= 0 && ioctl(slave, TIOCSCTTY, 0) == 0;
+}
+
 static bool make_terminal(const struct call *call, int *master, int *slave)
 {
 	struct winsize size = {.ws_row = call->rows, .ws_col = call->columns};
@@ -111,7 +119,7 @@ static bool make_terminal(const struct call *call, int *master, int *slave)
 	if (*master < 0 || ioctl(*master, TIOCSPTLCK, &lock) != 0)
 		return false;
 	*slave = ioctl(*master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	return *slave >= 0 && ioctl(*master, TIOCSWINSZ, &size) == 0;
+	return *slave >= 0 && ioctl(*master, TIOCSWINSZ, &size) == 0 && own_terminal(*slave);
 }
 
 static const char *find_path(char **environment)
@@ -170,6 +178,15 @@ static int fail(const struct plan *plan, uint8_t stage)
 	return 127;
 }
 
+static bool join_session(const struct plan *plan)
+{
+	pid_t self = getpid();
+
+	if (plan->slave < 0)
+		return setsid() >= 0;
+	return setpgid(0, 0) == 0 && (plan->behind || ioctl(plan->slave, TIOCSPGRP, &self) == 0);
+}
+
 /* The child's half. Everything but the streams is close-on-exec already, and every signal
  * has its default action: init saw to both when it started. */
 static int become(void *argument)
@@ -180,8 +197,7 @@ static int become(void *argument)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != plan->parent)
 		return 127;
-	setsid();
-	if (plan->slave >= 0 && ioctl(plan->slave, TIOCSCTTY, 0) != 0)
+	if (!join_session(plan))
 		return fail(plan, STAGE_DESCRIPTORS);
 	for (int n = 0; n < STREAMS; n++) {
 		if (dup2(plan->streams[n], n) < 0)
@@ -220,7 +236,7 @@ static bool launch(struct plan *plan, struct tool *tool, struct failure *failure
 bool tool_start(const struct call *call, const struct passed *passed, struct tool *tool,
 		struct failure *failure)
 {
-	struct plan plan = {.cwd = call->cwd, .slave = -1};
+	struct plan plan = {.cwd = call->cwd, .slave = -1, .behind = call->terminal & TERMINAL_BEHIND};
 	size_t next = 0;
 
 	tool->master = -1;

@@ -9,7 +9,7 @@
 #include "io.h"
 
 struct tool {
-	pid_t leader; /* of its session and process group */
+	pid_t leader; /* of its process group; of its session unless it has a terminal */
 	int master;   /* of its terminal; -1 when it has none */
 };
 

@@ -20,6 +20,10 @@ MAX_PAYLOAD = 64 * 1024
 MAX_CALL = 16 * 1024 * 1024
 """The most bytes a call carries: the kernel's own limit on arguments, and room for more."""
 
+BEHIND = 16
+"""Beside the streams that are a terminal: the caller is in the background of its own."""
+
+_TERMINALS = frozenset({*range(8), *range(BEHIND + 1, BEHIND + 8)})
 _HEADER = struct.Struct(">II")
 _CALL_HEAD = struct.Struct(">HHBII")
 _TERMINAL = 4
@@ -57,6 +61,7 @@ class Type(enum.IntEnum):
     NOTICE = 6
     STDIN_CLOSED = 7
     CREDIT = 8
+    FOREGROUND = 9
     HELLO = 16
     CALL = 17
     WELCOME = 18
@@ -122,6 +127,7 @@ class Call:
 
     ``terminal`` has bit n set when stream n is a terminal and becomes the slave of a
     pseudo-terminal of ``rows`` by ``columns``; the other streams go along as descriptors.
+    BEHIND is added when the caller is in the background of its own.
     """
 
     argv: tuple[bytes, ...]
@@ -137,7 +143,7 @@ class Call:
             raise FrameError("there is no program to run")
         if not self.cwd.startswith(b"/"):
             raise FrameError("the working directory is not an absolute path")
-        if not 0 <= self.terminal < 8:
+        if self.terminal not in _TERMINALS:
             raise FrameError(f"{self.terminal} is no set of streams")
         if not (0 <= self.rows < 1 << 16 and 0 <= self.columns < 1 << 16):
             raise FrameError(f"{self.rows} by {self.columns} is no window size")
@@ -161,7 +167,7 @@ class Call:
             raise FrameError("a call is cut off")
         rows, columns, terminal, argc, envc = _CALL_HEAD.unpack_from(payload)
         cwd, *strings = payload[_CALL_HEAD.size : -1].split(b"\0")
-        if argc == 0 or len(strings) != argc + envc or terminal > 7:
+        if argc == 0 or len(strings) != argc + envc or terminal not in _TERMINALS:
             raise FrameError("a call's counts do not match its strings")
         if not cwd.startswith(b"/"):
             raise FrameError("the working directory is not an absolute path")
@@ -253,6 +259,11 @@ def signal_frame(number: int) -> bytes:
 def window_frame(rows: int, columns: int) -> bytes:
     """A frame that sets the size of the tool's terminal."""
     return Frame(type=Type.WINDOW, payload=_WINDOW.pack(rows, columns)).encode()
+
+
+def foreground_frame(*, front: bool) -> bytes:
+    """A frame that says whether the caller is in the foreground of its own terminal."""
+    return Frame(type=Type.FOREGROUND, payload=bytes([front])).encode()
 
 
 def terminal_of(call: bytes) -> int:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from aifo_tasks.toolexec import frames
 from aifo_tasks.toolexec.frames import (
+    BEHIND,
     Call,
     Decoder,
     Exit,
@@ -83,7 +84,7 @@ calls = st.builds(
     environment=st.lists(st.tuples(names, strings), max_size=5).map(tuple),
     rows=sizes,
     columns=sizes,
-    terminal=st.integers(0, 7),
+    terminal=st.sampled_from([*range(8), *range(BEHIND + 1, BEHIND + 8)]),
 )
 any_frames = st.builds(
     Frame,
