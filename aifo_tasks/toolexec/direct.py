@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from aifo_tasks.errors import SidecarLostError
 from aifo_tasks.toolexec import frames, launcher
@@ -118,6 +118,8 @@ class DirectTool:
         self.ended = asyncio.Event()
         self.end: Exit | None = None
         self.master = -1
+        self._stopped_by = 0
+        self._on_stop: Callable[[int], None] | None = None
 
     async def ask(self, data: bytes, descriptors: Sequence[int]) -> bool:
         """Send a call and listen; ``answer`` is there when init has spoken, None when it ends.
@@ -151,6 +153,16 @@ class DirectTool:
     def resize(self, rows: int, columns: int) -> None:
         """Set the size of the tool's terminal."""
         self._tell(frames.window_frame(rows, columns))
+
+    def foreground(self, *, front: bool) -> None:
+        """Say whether the client is in the foreground of its terminal."""
+        self._tell(frames.foreground_frame(front=front))
+
+    def on_stop(self, tell: Callable[[int], None]) -> None:
+        """Call ``tell`` with the signal whenever one has stopped the tool, or had before."""
+        self._on_stop = tell
+        if self._stopped_by:
+            tell(self._stopped_by)
 
     def stop(self) -> None:
         """Have init stop the call and everything below it; ``ended`` is set after that."""
@@ -187,6 +199,10 @@ class DirectTool:
         if frame.type is Type.EXIT:
             self.end = Exit.decode(frame.payload)
             self._over()
+        elif frame.type is Type.SIGNAL and len(frame.payload) == 1:
+            self._stopped_by = frame.payload[0]
+            if self._on_stop is not None:
+                self._on_stop(self._stopped_by)
         elif frame.type is not Type.WELCOME and not self.answer.done():
             self.answer.set_result(frame)
 

@@ -11,7 +11,7 @@ from aifo_tasks.toolexec import answers, passed
 from aifo_tasks.toolexec.connection import Connection, GoneError
 from aifo_tasks.toolexec.exchange import Exchange, Outcome, running
 from aifo_tasks.toolexec.frames import MAX_PAYLOAD, Decoder, Exit, Frame, FrameError, Type
-from aifo_tasks.toolexec.pumps import Credit, Input, Output
+from aifo_tasks.toolexec.pumps import Credit, Input, Output, Stops
 from aifo_tasks.toolexec.upstream import Tool
 
 _CREDIT = struct.Struct(">BI")
@@ -53,7 +53,7 @@ async def _passed(exchange: Exchange) -> Outcome:
             os.close(tool.master)
             tool.master = -1
         exchange.listener.attach(conversation.take)
-        outcome = await exchange.follow(tool)
+        outcome = await exchange.follow(tool, inputs=conversation.inputs)
         await conversation.finish(outcome)
         return outcome
 
@@ -79,8 +79,7 @@ async def _relayed(exchange: Exchange) -> Outcome:
                 outputs.append(conversation.write(stream, tool.master, patience=_LAST_WORDS))
             await exchange.connection.send(answers.switching(exchange.call.id))
             exchange.listener.attach(conversation.take)
-            inputs = [conversation.input] if conversation.input else []
-            outcome = await exchange.follow(tool, outputs, inputs)
+            outcome = await exchange.follow(tool, outputs, conversation.inputs)
             await conversation.finish(outcome)
             return outcome
 
@@ -128,7 +127,10 @@ class _Conversation:
         self._tool = tool
         self._decoder = Decoder()
         self._credits = {n: Credit(exchange.limits.write) for n in _OUTPUTS}
-        self.input: Input | None = None
+        self._input: Input | None = None
+        self.inputs: list[Input | Stops] = []
+        if exchange.order.terminal:
+            self._tell_stops()
 
     def read(self, target: int, close: Callable[[], None]) -> None:
         """Carry the client's input to the tool."""
@@ -137,11 +139,22 @@ class _Conversation:
         async def grant(count: int) -> None:  # not a method: it would hold us, who hold it
             await _send(connection, Type.CREDIT, _CREDIT.pack(0, count))
 
-        self.input = Input(target, grant, close)
+        self._input = Input(target, grant, close)
+        self.inputs.append(self._input)
 
     def write(self, n: int, source: int, *, patience: float = 0) -> Output:
         """What carries an output to the client."""
         return Output(source, self._sink(n), patience=patience)
+
+    def _tell_stops(self) -> None:
+        connection = self._exchange.connection
+
+        async def tell(number: int) -> None:
+            await _send(connection, Type.SIGNAL, bytes([number]))
+
+        stops = Stops(tell)
+        self._tool.on_stop(stops.put)
+        self.inputs.append(stops)
 
     def take(self, data: bytes) -> None:
         """Obey what the client says; raises GoneError for what it cannot say."""
@@ -164,15 +177,17 @@ class _Conversation:
         await self._send(Type.EXIT, end.encode())
 
     def _obey(self, frame: Frame) -> None:
-        if frame.type is Type.STDIN and self.input is not None:
-            if not self.input.feed(frame.payload):
+        if frame.type is Type.STDIN and self._input is not None:
+            if not self._input.feed(frame.payload):
                 raise FrameError("more input than there is credit for")
-        elif frame.type is Type.STDIN_CLOSED and self.input is not None:
-            self.input.close()
+        elif frame.type is Type.STDIN_CLOSED and self._input is not None:
+            self._input.close()
         elif frame.type is Type.SIGNAL and len(frame.payload) == 1:
             self._tool.signal(frame.payload[0])
         elif frame.type is Type.WINDOW:
             self._tool.resize(*_WINDOW.unpack(frame.payload))
+        elif frame.type is Type.FOREGROUND and len(frame.payload) == 1:
+            self._tool.foreground(front=frame.payload[0] != 0)
         elif frame.type is Type.CREDIT:
             stream, count = _CREDIT.unpack(frame.payload)
             if stream not in self._credits:

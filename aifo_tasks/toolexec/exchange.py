@@ -17,7 +17,7 @@ from aifo_tasks.toolexec.launcher import UnreachableError
 from aifo_tasks.toolexec.limits import Limits
 from aifo_tasks.toolexec.listener import Listener
 from aifo_tasks.toolexec.orders import Order
-from aifo_tasks.toolexec.pumps import Input, Output
+from aifo_tasks.toolexec.pumps import Input, Output, Stops
 from aifo_tasks.toolexec.upstream import NotStartedError, Tool
 from aifo_tasks.value import dataclass
 
@@ -78,13 +78,16 @@ class Exchange:
         raise self._explained(failed)
 
     async def follow(
-        self, tool: Tool, outputs: Sequence[Output] = (), inputs: Sequence[Input] = ()
+        self,
+        tool: Tool,
+        outputs: Sequence[Output] = (),
+        inputs: Sequence[Input | Stops] = (),
     ) -> Outcome:
         """Stay with the tool to its end and until its output has been taken.
 
         Raises what the pumps raise: GoneError when the client takes nothing any more.
         """
-        every: list[Output | Input] = [*outputs, *inputs]
+        every: list[Output | Input | Stops] = [*outputs, *inputs]
         pumps = [asyncio.create_task(self._run(pump)) for pump in every]
         try:
             timed_out = await self._until_ended(tool)
@@ -108,7 +111,7 @@ class Exchange:
             return True
         return False
 
-    async def _run(self, pump: Output | Input) -> None:
+    async def _run(self, pump: Output | Input | Stops) -> None:
         try:
             await pump.run()
         except AifoError as error:

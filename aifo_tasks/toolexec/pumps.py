@@ -137,6 +137,26 @@ class Input:
                 self._end()
 
 
+class Stops:
+    """Tells the client that the tool has been stopped, and by which signal; the last of several."""
+
+    def __init__(self, tell: Callable[[int], Awaitable[None]]) -> None:
+        self._tell = tell
+        self._number = 0
+        self._news = asyncio.Event()
+
+    def put(self, number: int) -> None:
+        self._number = number
+        self._news.set()
+
+    async def run(self) -> None:
+        """Tell for ever; raises what telling raises."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            await self._tell(self._number)
+
+
 class Credit:
     """How many bytes of a stream its receiver still takes."""
 

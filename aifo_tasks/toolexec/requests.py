@@ -21,7 +21,7 @@ _TOKEN = re.compile(rb"Bearer +([\x21-\x7e]+)", re.IGNORECASE)
 _TOOL = re.compile(rb"[A-Za-z0-9._+-]{1,64}")
 _EXEC_ID = re.compile(rb"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
-_TERMINAL = re.compile(rb"([0-9]{1,5}),([0-9]{1,5}),([0-7])")
+_TERMINAL = re.compile(rb"([0-9]{1,5}),([0-9]{1,5}),([0-7]|1[7-9]|2[0-3])")
 
 Path = Literal["/exec", "/notify", "/signal"]
 Fields = list[tuple[bytes, bytes]]
@@ -39,7 +39,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terminal:
-    """A terminal's size; bit n of ``streams`` is set where stream n is it."""
+    """A terminal's size; bit n of ``streams`` is set where stream n is it, and perhaps BEHIND."""
 
     rows: int
     columns: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from aifo_tasks.errors import AifoError
@@ -37,6 +37,12 @@ class Tool(Protocol):
 
     def resize(self, rows: int, columns: int) -> None:
         """Set the size of the tool's terminal."""
+
+    def foreground(self, *, front: bool) -> None:
+        """Say whether the client is in the foreground of its terminal."""
+
+    def on_stop(self, tell: Callable[[int], None]) -> None:
+        """Call ``tell`` with the signal whenever one has stopped the tool, or had before."""
 
     def stop(self) -> None:
         """Have init stop the call and everything below it; ``ended`` is set after that."""

@@ -87,6 +87,8 @@ def test_a_whole_call() -> None:
         ("tool=sh&cwd=/&env=a", "env: 'a' is not NAME=VALUE"),
         ("tool=sh&cwd=/&tty=1,2", "tty: '1,2' is not ROWS,COLUMNS,MASK"),
         ("tool=sh&cwd=/&tty=1,70000,1", "tty: '1,70000,1' is not"),
+        ("tool=sh&cwd=/&tty=1,2,8", "tty: '1,2,8' is not"),
+        ("tool=sh&cwd=/&tty=1,2,16", "tty: '1,2,16' is not"),
     ],
 )  # fmt: skip
 def test_calls_that_are_none(body: str, what: str) -> None:
