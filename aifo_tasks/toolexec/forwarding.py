@@ -42,6 +42,7 @@ class Signals:
         self._interrupts: list[float] = []
         self._seen: set[int] = set()
         self._missed: frozenset[int] = frozenset()
+        self._continued = False
         self._cleanup = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -77,11 +78,23 @@ class Signals:
         self._seen.update(numbers)
         return [self._insisting(number) for number in numbers]
 
-    def stop_here(self) -> None:
-        """Stop this process as if nobody had handled TSTP; returns when it goes on."""
-        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        signal.raise_signal(signal.SIGTSTP)
-        signal.signal(signal.SIGTSTP, _note)
+    def stop(self, number: int, *, everybody: bool) -> bool:
+        """Stop this process, or its whole group as a key does, as if nobody handled ``number``.
+
+        True when it goes on, CONT being among what is to be taken. False at once when nobody
+        would continue it, or it is not to be stopped.
+        """
+        handler = signal.getsignal(number) or signal.SIG_DFL
+        if self.descriptor < 0 or handler == signal.SIG_IGN:
+            return False
+        self._continued = False
+        signal.signal(number, signal.SIG_DFL)
+        if everybody:
+            os.kill(0, number)
+        else:
+            signal.raise_signal(number)
+        signal.signal(number, handler)
+        return self._continued
 
     def _read(self) -> list[int]:
         try:
@@ -100,7 +113,7 @@ class Signals:
         return signal.SIGKILL if len(self._interrupts) >= INSISTING else number
 
     def _take_over(self, number: signal.Signals) -> None:
-        handler = signal.signal(number, _note)
+        handler = signal.signal(number, self._note)
         if handler == signal.SIG_IGN:
             signal.signal(number, handler)
         else:
@@ -114,6 +127,6 @@ class Signals:
         """What comes after the call has ended means this process, unless it has come before."""
         self._missed = _FATAL.intersection(self._read()) - self._seen
 
-
-def _note(number: int, frame: FrameType | None) -> None:
-    """The interpreter has written the number to the wakeup descriptor already."""
+    def _note(self, number: int, _: FrameType | None) -> None:
+        """The interpreter has written the number to the wakeup descriptor already."""
+        self._continued = self._continued or number == signal.SIGCONT

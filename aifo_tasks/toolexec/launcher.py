@@ -20,6 +20,7 @@ from aifo_tasks.errors import AifoError, SidecarLostError
 from aifo_tasks.toolexec import frames
 from aifo_tasks.toolexec.forwarding import Signals
 from aifo_tasks.toolexec.frames import Decoder, Exit, Failed, Frame, Stage, Type, Welcome
+from aifo_tasks.toolexec.job import Job
 from aifo_tasks.toolexec.streams import CaptureStreams, OwnStreams, Streams
 from aifo_tasks.value import dataclass
 
@@ -243,7 +244,7 @@ def _run(link: _Link, call: Call, streams: Streams, signals: Signals | None) -> 
     end = _follow(link, streams, signals)
     if end is None:
         raise _lost(call)
-    streams.finish()
+    streams.drain()
     return end.status
 
 
@@ -271,15 +272,19 @@ def _send_call(link: _Link, call: Call, streams: Streams) -> None:
 def _follow(link: _Link, streams: Streams, signals: Signals | None) -> Exit | None:
     """Relay streams and signals until the call's end comes; None when the link ends first."""
     connection = link.connection.fileno()
+    job = Job(link.send, streams, signals) if signals is not None else None
+    listening = signals.descriptor if signals is not None else -1
     while True:
+        if job is not None:
+            job.look()
         if not link.waiting:
             wanted = streams.wanted() | {connection: select.POLLIN}
-            if signals is not None and signals.descriptor >= 0:
-                wanted[signals.descriptor] = select.POLLIN
+            if listening >= 0:
+                wanted[listening] = select.POLLIN
             ready = _poll(wanted, streams.pause)
             streams.relay(ready)
-            if signals is not None and signals.descriptor in ready:
-                _forward(link, streams, signals)
+            if job is not None and listening in ready:
+                job.pass_on()
             if connection not in ready:
                 continue
         frame = link.receive()
@@ -287,20 +292,8 @@ def _follow(link: _Link, streams: Streams, signals: Signals | None) -> Exit | No
             return None
         if frame.type is Type.EXIT:
             return Exit.decode(frame.payload)
-
-
-def _forward(link: _Link, streams: Streams, signals: Signals) -> None:
-    for number in signals.take():
-        if number == signal.SIGWINCH and streams.terminal:
-            link.send(frames.window_frame(*streams.window))
-            continue
-        link.send(frames.signal_frame(number))
-        if number == signal.SIGTSTP:
-            streams.suspend()
-            signals.stop_here()
-            link.send(frames.signal_frame(signal.SIGCONT))
-        if number in {signal.SIGTSTP, signal.SIGCONT}:
-            streams.resume()
+        if frame.type is Type.SIGNAL and job is not None:
+            job.stopped(frame.payload[0])
 
 
 def _poll(wanted: Mapping[int, int], pause: int | None) -> frozenset[int]:

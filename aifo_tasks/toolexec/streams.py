@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Self
 
 from aifo_tasks.errors import AifoError
+from aifo_tasks.toolexec import frames
 from aifo_tasks.toolexec.terminal import Terminal
 
 _NAMES = ("standard input", "standard output", "standard error")
@@ -25,6 +26,8 @@ _BACKGROUND_PAUSE = 250
 
 _LAST_WORDS = 100
 """Milliseconds to wait for a pseudo-terminal's last output, when somebody keeps it open."""
+
+_LAST_MOVES = 1024
 
 
 class _TargetLostError(Exception):
@@ -90,16 +93,29 @@ class Streams:
         if master is not None:
             self._ours.callback(os.close, master)
 
-    def finish(self) -> None:
-        """The tool has ended: relay what it wrote before."""
+    def drain(self) -> None:
+        """The tool has ended or stopped: relay what it wrote before."""
         for relay in self._relays:
             relay.drain(0)
 
     def suspend(self) -> None:
         """This process is about to stop."""
 
-    def resume(self) -> None:
-        """This process goes on."""
+    def forget(self) -> None:
+        """While this process was stopped somebody else may have set the terminal's modes."""
+
+    def take_terminal(self) -> bool:
+        """Take the terminal if this process is in front there; True when that is new."""
+        return False
+
+    @property
+    def is_behind(self) -> bool:
+        """True when this process is in the background of a terminal that the tool shares."""
+        return False
+
+    def news(self) -> bytes:
+        """Frames for what has changed about the terminal since the tool was told."""
+        return b""
 
     def complain(self, text: bytes) -> None:
         """Say something where the tool's stderr goes."""
@@ -146,10 +162,11 @@ class OwnStreams(Streams):
     def __init__(self) -> None:
         super().__init__()
         self._screen: Terminal | None = None
+        self._told = (0, 0), True
 
     @property
     def window(self) -> tuple[int, int]:
-        return self._screen.window if self._screen is not None else (0, 0)
+        return self._told[0]
 
     def started(self, master: int | None) -> None:
         super().started(master)
@@ -161,9 +178,8 @@ class OwnStreams(Streams):
         self._relays.append(InputRelay(0, master))
         self._relays.append(Relay(master, _writer(1), own=False))
         self._ours.callback(self._screen.restore)
-        self._screen.make_raw()
 
-    def finish(self) -> None:
+    def drain(self) -> None:
         for relay in self._relays:
             relay.drain(_LAST_WORDS if self._screen is not None else 0)
 
@@ -171,15 +187,27 @@ class OwnStreams(Streams):
         if self._screen is not None:
             self._screen.restore()
 
-    def resume(self) -> None:
+    def forget(self) -> None:
         if self._screen is not None:
             self._screen.forget()
-            self._screen.make_raw()
 
-    def relay(self, ready: Iterable[int]) -> None:
-        if self._screen is not None:
-            self._screen.make_raw()  # once it is in the foreground
-        super().relay(ready)
+    def take_terminal(self) -> bool:
+        return self._screen is not None and self._screen.make_raw()
+
+    @property
+    def is_behind(self) -> bool:
+        return self._screen is not None and not self._screen.foreground
+
+    def news(self) -> bytes:
+        if self._screen is None:
+            return b""
+        (window, front), self._told = self._told, (self._screen.window, self._screen.foreground)
+        parts = []
+        if self._told[1] != front:
+            parts.append(frames.foreground_frame(front=not front))
+        if self._told[0] != window:
+            parts.append(frames.window_frame(*self._told[0]))
+        return b"".join(parts)
 
     def complain(self, text: bytes) -> None:
         with contextlib.suppress(_TargetLostError):
@@ -189,7 +217,10 @@ class OwnStreams(Streams):
         terminals = [n for n in range(3) if _is_open(n) and os.isatty(n)]
         if 0 in terminals and 1 in terminals:
             self._screen = Terminal(0)
+            self._told = self._screen.window, self._screen.foreground
             self.terminal = sum(1 << n for n in terminals)
+            if self.is_behind:
+                self.terminal |= frames.BEHIND
             terminals_passed = [n for n in range(3) if n not in terminals]
             self.passed = [self._checked(n) for n in terminals_passed]
             return
@@ -256,12 +287,17 @@ class Relay:
             self.close()
 
     def drain(self, patience: int) -> None:
-        """Hand over what still comes within ``patience`` milliseconds of silence."""
+        """Hand over what still comes within ``patience`` milliseconds of silence.
+
+        Somebody may write for ever; no pipe held more than this limit when the tool ended.
+        """
         poller = select.poll()
         if not self._ended:
             poller.register(self._source, select.POLLIN)
-        while not self._ended and poller.poll(patience):
+        moves = 0
+        while not self._ended and moves < _LAST_MOVES and poller.poll(patience):
             self.move(frozenset({self._source}))
+            moves += 1
 
     def close(self) -> None:
         if not self._ended and self._own:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
+_FLAGS = 4
+"""The first of what makes a terminal's modes: input, output, control, local."""
+
 
 class Terminal:
     """A terminal that this process has open; one whose job we are not is always ours."""
@@ -31,31 +34,38 @@ class Terminal:
             return 0, 0
         return rows, columns
 
-    def make_raw(self) -> None:
-        """Pass every key through, unless it is so already or somebody else is in front."""
+    def make_raw(self) -> bool:
+        """Pass every key through; False when it is so already or somebody else is in front.
+
+        Modes that somebody beside us has made so are his to put back.
+        """
         if self._raw or not self.foreground:
-            return
+            return False
         import termios
         import tty
 
         try:
-            if self._modes is None:
-                self._modes = termios.tcgetattr(self._descriptor)
+            before = termios.tcgetattr(self._descriptor)
             tty.setraw(self._descriptor, termios.TCSANOW)
+            changed = termios.tcgetattr(self._descriptor)[:_FLAGS] != before[:_FLAGS]
         except termios.error:  # it hung up
-            return
+            return False
+        if changed:
+            self._modes = before
         self._raw = True
+        return True
 
     def forget(self) -> None:
-        """While we were stopped somebody else has set the modes."""
+        """While we were stopped somebody else may have set the modes."""
         self._raw = False
 
     def restore(self) -> None:
         """Put the modes back; a shell that is in front by now has done so itself."""
-        if self._raw and self._modes is not None and self.foreground:
+        if self._modes is not None and self.foreground:
             import contextlib
             import termios
 
             with contextlib.suppress(termios.error):
                 termios.tcsetattr(self._descriptor, termios.TCSADRAIN, self._modes)
         self._raw = False
+        self._modes = None
