@@ -57,8 +57,8 @@ SHIM = Program(
     name="aifo-shim",
     sources=(
         "shim.c", "proxy.c", "request.c", "link.c", "answer.c", "streams.c", "flow.c",
-        "relay.c", "signals.c", "screen.c", "local.c", "assign.c", "http.c", "frame.c", "io.c",
-        "die.c",
+        "relay.c", "job.c", "signals.c", "screen.c", "local.c", "assign.c", "http.c", "frame.c",
+        "io.c", "die.c",
     ),
 )  # fmt: skip
 

@@ -97,7 +97,7 @@ static int run(struct link *link, bool passed)
 
 	if (status != 0)
 		return GOES_ON;
-	return relay(link, &streams, passed, (struct window){0, 0}, "tool");
+	return relay(link, &streams, passed, (struct window){.rows = 0}, "tool");
 }
 
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)

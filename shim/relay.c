@@ -6,11 +6,11 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "die.h"
 #include "flow.h"
+#include "job.h"
 #include "shim.h"
 #include "signals.h"
 
@@ -19,7 +19,7 @@ enum {
 	BACKGROUND_PAUSE = 250, /* after which a job in the background looks at its terminal */
 	LAST_WORDS = 100,       /* of silence, from a terminal that somebody keeps open */
 	LAST_MOVES = 1024,
-	KILL_PATIENCE = 10 * 1000,
+	END_PATIENCE = 10 * 1000,
 };
 
 /* Our input; what comes from pipes or a pseudo-terminal; what comes in frames. */
@@ -33,7 +33,7 @@ struct running {
 	int master;      /* of the tool's terminal; -1 when we have none */
 	uint32_t credit; /* for stdin in frames */
 	uint32_t owed[STREAMS];
-	struct window window;
+	struct job job;
 	int64_t patience; /* when we stop waiting for the proxy */
 	bool over;
 	int status;
@@ -44,6 +44,7 @@ static char buffers[FLOWS][FLOW_ROOM];
 
 static noreturn void lost(const struct running *run, const char *why)
 {
+	screen_restore();
 	die(LOST, SELF, "%s: %s", run->tool, why);
 }
 
@@ -51,25 +52,6 @@ static noreturn void lost(const struct running *run, const char *why)
 static void tell(const struct running *run, uint8_t type, const void *payload, uint32_t length)
 {
 	(void)send_frame(run->link->fd, type, payload, length, -1);
-}
-
-static void tell_signal(const struct running *run, int number)
-{
-	unsigned char payload = (unsigned char)number;
-
-	tell(run, FRAME_SIGNAL, &payload, sizeof payload);
-}
-
-static void tell_window(struct running *run)
-{
-	struct window size = screen_window(0);
-	unsigned char payload[4];
-
-	if (size.rows == run->window.rows && size.columns == run->window.columns)
-		return;
-	run->window = size;
-	store32(payload, (uint32_t)size.rows << 16 | size.columns);
-	tell(run, FRAME_WINDOW, payload, sizeof payload);
 }
 
 static void tell_credit(struct running *run, int stream, size_t written)
@@ -98,6 +80,7 @@ static noreturn void unwritable(const struct running *run)
 {
 	if (errno == EPIPE)
 		end_by_broken_pipe();
+	screen_restore();
 	die(LOST, SELF, "%s: cannot write its output: %s", run->tool, strerror(errno));
 }
 
@@ -126,6 +109,8 @@ static bool is_held_back(const struct running *run)
 {
 	if (run->flows[INPUT].ended || !run->streams->terminal[0])
 		return false;
+	if (job_stops(&run->job))
+		return true;
 	return !screen_in_front(0) || (!run->streams->screen && screen_is_taken(0));
 }
 
@@ -135,41 +120,17 @@ static void send_input(struct running *run)
 
 	if (flow->have > 0)
 		tell(run, FRAME_STDIN, flow->buffer, (uint32_t)flow->have);
-	else if (flow->ended && !run->streams->screen)
+	else if (flow->ended)
 		tell(run, FRAME_STDIN_CLOSED, NULL, 0);
 	run->credit -= (uint32_t)flow->have;
 	flow->have = 0;
 }
 
-static pid_t leader_of(int master)
+/* Our terminal has gone, and with it whatever the tool had one for. */
+static void hang_up(struct running *run)
 {
-#ifdef TIOCGSID
-	pid_t leader;
-	return ioctl(master, TIOCGSID, &leader) == 0 ? leader : -1;
-#else
-	(void)master; /* no master comes over TCP */
-	return -1;
-#endif
-}
-
-/* The tool is the leader of its session, which no stop from the terminal reaches: we stop it
- * ourselves, unless somebody else is in front of its terminal. */
-static bool is_stop_key(const struct running *run, char key)
-{
-	pid_t front = tcgetpgrp(run->master), leader = leader_of(run->master);
-
-	return screen_stops(run->master, key) && (front == leader || front <= 0 || leader <= 0);
-}
-
-static void take_out_stop_keys(const struct running *run, struct flow *flow)
-{
-	for (size_t i = 0; i < flow->have; i++) {
-		if (!is_stop_key(run, flow->buffer[i]) || !signals_stop_all())
-			continue;
-		flow->have--;
-		memmove(flow->buffer + i, flow->buffer + i + 1, flow->have - i);
-		i--;
-	}
+	job_signal(&run->job, WIRE_HUP);
+	run->patience = now() + END_PATIENCE;
 }
 
 static void read_input(struct running *run)
@@ -180,9 +141,9 @@ static void read_input(struct running *run)
 	if (flow->target < 0 && run->credit < limit)
 		limit = run->credit;
 	flow_fill(flow, limit);
-	if (run->master >= 0)
-		take_out_stop_keys(run, flow);
-	if (flow->target < 0)
+	if (flow->ended && run->streams->screen)
+		hang_up(run);
+	else if (flow->target < 0)
 		send_input(run);
 }
 
@@ -231,7 +192,10 @@ static void take_frame(struct running *run, const struct frame *frame, const cha
 	} else if (frame->type == FRAME_EXIT && frame->length == 2 && bytes[0] <= 1) {
 		run->over = true;
 		run->status = bytes[0] == 1 ? SIGNALLED + bytes[1] : bytes[1];
+	} else if (frame->type == FRAME_SIGNAL && frame->length == 1 && run->streams->screen) {
+		job_stopped(&run->job, bytes[0]);
 	} else if (frame->type == FRAME_NOTICE) {
+		screen_restore(); /* so that it shows as what it is */
 		(void)write_all(2, payload, frame->length);
 	} else if (frame->type == FRAME_CREDIT && frame->length == 5) {
 		if (bytes[0] == 0)
@@ -258,32 +222,11 @@ static void take_frames(struct running *run)
 	}
 }
 
-static void resume(struct running *run)
-{
-	screen_forget();
-	if (!run->streams->screen)
-		return;
-	screen_make_raw(0);
-	tell_window(run);
-	tell_signal(run, WIRE_WINCH); /* so that it draws anew */
-}
-
 static void pass_on(struct running *run, int number)
 {
-	if (number == WIRE_WINCH && run->streams->screen) {
-		tell_window(run);
-		return;
-	}
-	tell_signal(run, number);
+	job_signal(&run->job, number);
 	if (number == WIRE_KILL)
-		run->patience = now() + KILL_PATIENCE;
-	if (number == WIRE_TSTP) {
-		screen_restore();
-		signals_stop_here();
-		tell_signal(run, WIRE_CONT);
-	}
-	if (number == WIRE_TSTP || number == WIRE_CONT)
-		resume(run);
+		run->patience = now() + END_PATIENCE;
 }
 
 /* Waits for what a flow wants, and moves it; false when nothing came. The tool has ended:
@@ -357,10 +300,11 @@ static void open_flows(struct running *run, bool passed)
 static int pause_for(const struct running *run)
 {
 	bool waits = is_held_back(run) || (run->streams->screen && !screen_is_raw());
+	int64_t at = run->patience < run->job.stop_at ? run->patience : run->job.stop_at;
 
-	if (waits)
+	if (waits && now() + BACKGROUND_PAUSE < at)
 		return BACKGROUND_PAUSE;
-	return until(run->patience);
+	return until(at);
 }
 
 /* One round: whatever is ready moves. */
@@ -398,18 +342,21 @@ int relay(struct link *link, struct streams *streams, bool passed, struct window
 		.tool = tool,
 		.master = -1,
 		.credit = FLOW_ROOM,
-		.window = window,
+		.job = {
+			.proxy = link->fd,
+			.screen = streams->screen,
+			.told = window,
+			.stop_at = FOREVER,
+		},
 		.signals = signals_descriptor(),
 		.patience = FOREVER,
 	};
 	open_flows(&run, passed);
 	streams_passed(streams);
-	if (streams->screen)
-		tell_window(&run);
+	job_look(&run.job);
 	for (take_frames(&run); !run.over; take_frames(&run)) {
-		if (streams->screen)
-			screen_make_raw(0); /* once it is in front */
 		step(&run);
+		job_look(&run.job);
 		if (now() >= run.patience)
 			lost(&run, "the tool-exec proxy does not answer");
 	}

@@ -9,7 +9,7 @@
 
 static struct termios before;
 static int terminal = -1; /* whose modes we know */
-static volatile sig_atomic_t raw;
+static volatile sig_atomic_t raw, changed; /* by us */
 
 bool screen_in_front(int fd)
 {
@@ -30,21 +30,21 @@ struct window screen_window(int fd)
 	struct winsize size;
 
 	if (ioctl(fd, TIOCGWINSZ, &size) != 0)
-		return (struct window){0, 0};
-	return (struct window){size.ws_row, size.ws_col};
+		size = (struct winsize){.ws_row = 0};
+	return (struct window){size.ws_row, size.ws_col, screen_in_front(fd)};
 }
 
 /* A shell that is in front by now has put its own modes there. Called in signal handlers. */
 void screen_restore(void)
 {
-	if (raw && screen_in_front(terminal))
+	if (changed && screen_in_front(terminal))
 		tcsetattr(terminal, TCSADRAIN, &before);
-	raw = 0;
+	raw = changed = 0;
 }
 
 static void end_orderly(int number)
 {
-	if (raw && screen_in_front(terminal))
+	if (changed && screen_in_front(terminal))
 		tcsetattr(terminal, TCSANOW, &before);
 	signal(number, SIG_DFL);
 	raise(number);
@@ -65,25 +65,40 @@ static void watch_deadly_signals(void)
 	}
 }
 
-void screen_make_raw(int fd)
+static struct termios make_raw(struct termios modes)
 {
-	if (raw || !screen_in_front(fd))
-		return;
-	if (terminal < 0) {
-		if (tcgetattr(fd, &before) != 0)
-			return;
-		terminal = fd;
-		atexit(screen_restore);
-		watch_deadly_signals();
-	}
-	struct termios modes = before;
 	modes.c_iflag &= ~(tcflag_t)(BRKINT | ICRNL | IGNBRK | IGNCR | INLCR | INPCK | ISTRIP | IXON | PARMRK);
 	modes.c_oflag &= ~(tcflag_t)OPOST;
 	modes.c_lflag &= ~(tcflag_t)(ECHO | ECHONL | ICANON | IEXTEN | ISIG);
 	modes.c_cflag = (modes.c_cflag & ~(tcflag_t)(CSIZE | PARENB)) | CS8;
 	modes.c_cc[VMIN] = 1;
 	modes.c_cc[VTIME] = 0;
+	return modes;
+}
+
+static bool are_same(const struct termios *left, const struct termios *right)
+{
+	return left->c_iflag == right->c_iflag && left->c_oflag == right->c_oflag &&
+	       left->c_lflag == right->c_lflag && left->c_cflag == right->c_cflag;
+}
+
+void screen_make_raw(int fd)
+{
+	struct termios found, modes;
+
+	if (raw || !screen_in_front(fd) || tcgetattr(fd, &found) != 0)
+		return;
+	if (terminal < 0) {
+		atexit(screen_restore);
+		watch_deadly_signals();
+	}
+	modes = make_raw(found);
+	terminal = fd;
 	raw = 1;
+	if (are_same(&found, &modes))
+		return;
+	before = found;
+	changed = 1;
 	if (tcsetattr(fd, TCSANOW, &modes) != 0)
 		raw = 0;
 }
@@ -96,12 +111,4 @@ bool screen_is_raw(void)
 void screen_forget(void)
 {
 	raw = 0;
-}
-
-bool screen_stops(int master, char key)
-{
-	struct termios modes;
-
-	return tcgetattr(master, &modes) == 0 && (modes.c_lflag & ISIG) &&
-	       modes.c_cc[VSUSP] != _POSIX_VDISABLE && modes.c_cc[VSUSP] == (cc_t)key;
 }

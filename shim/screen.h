@@ -7,6 +7,7 @@
 
 struct window {
 	uint16_t rows, columns;
+	bool front;
 };
 
 /* True when this process may read the terminal and change its modes. One that is not our
@@ -19,15 +20,13 @@ bool screen_is_taken(int fd);
 struct window screen_window(int fd);
 
 /* Lets every key through, if this process is in front. The modes are put back by
- * screen_restore, at exit, and by every signal that can be caught and would end us. */
+ * screen_restore, at exit, and by every signal that can be caught and would end us; not if they
+ * were so before, which somebody beside us will put back. */
 void screen_make_raw(int fd);
 bool screen_is_raw(void);
 void screen_restore(void);
 
-/* While we were stopped somebody else has set the modes. */
+/* While we were stopped somebody else may have set the modes. */
 void screen_forget(void);
-
-/* True when a program behind the pseudo-terminal would be stopped by this key. */
-bool screen_stops(int master, char key);
 
 #endif

@@ -124,17 +124,18 @@ static bool can_pass(const struct proxy *proxy)
 static int call(const struct proxy *proxy, const struct order *order)
 {
 	struct request request = {.proxy = proxy, .order = order};
-	struct window window = {0, 0};
+	struct window window = {0};
 	struct streams streams;
 	struct http_head head;
 	char tty[32];
+	unsigned mask;
 
 	streams_look(&streams, order->tool);
 	request.cwd = working_directory(order->tool);
 	if (streams.screen) {
 		window = screen_window(STDIN_FILENO);
-		snprintf(tty, sizeof tty, "%u,%u,%u", (unsigned)window.rows, (unsigned)window.columns,
-			 1U | 2U | (streams.terminal[2] ? 4U : 0U));
+		mask = 1U | 2U | (streams.terminal[2] ? 4U : 0U) | (window.front ? 0U : TERMINAL_BEHIND);
+		snprintf(tty, sizeof tty, "%u,%u,%u", (unsigned)window.rows, (unsigned)window.columns, mask);
 		request.tty = tty;
 	}
 	bool passes = can_pass(proxy);

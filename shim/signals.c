@@ -16,18 +16,21 @@ static const struct {
 	unsigned char wire;
 	bool ends;
 } passed_on[] = {
-	{SIGINT, WIRE_INT, true}, {SIGTERM, 15, true},		  {SIGHUP, 1, true},
+	{SIGINT, WIRE_INT, true}, {SIGTERM, 15, true},		  {SIGHUP, WIRE_HUP, true},
 	{SIGQUIT, 3, true},	  {SIGUSR1, 10, false},		  {SIGUSR2, 12, false},
 	{SIGCONT, WIRE_CONT, false}, {SIGWINCH, WIRE_WINCH, false}, {SIGTSTP, WIRE_TSTP, false},
 };
 enum { COUNT = sizeof passed_on / sizeof *passed_on };
 
 static int ends[2]; /* of a pipe that carries places in this table */
+static volatile sig_atomic_t continued;
 
 static void note(int number)
 {
 	int error = errno;
 
+	if (number == SIGCONT)
+		continued = 1;
 	for (unsigned char i = 0; i < COUNT; i++) {
 		if (passed_on[i].number == number)
 			(void)!write(ends[1], &i, 1);
@@ -97,7 +100,7 @@ static void suffer(unsigned char place)
 		signal(passed_on[place].number, SIG_DFL);
 		raise(passed_on[place].number);
 	} else if (passed_on[place].wire == WIRE_TSTP) {
-		signals_stop_here();
+		signals_stop(WIRE_TSTP, false);
 	}
 }
 
@@ -170,18 +173,19 @@ int signals_next(void)
 	return passed_on[place].wire == WIRE_INT ? insisting() : passed_on[place].wire;
 }
 
-void signals_stop_here(void)
+bool signals_stop(int wire, bool everybody)
 {
-	signal(SIGTSTP, SIG_DFL);
-	raise(SIGTSTP);
-	take_over(SIGTSTP);
-}
+	int number = wire == WIRE_TTIN ? SIGTTIN : wire == WIRE_TTOU ? SIGTTOU : SIGTSTP;
+	struct sigaction before;
 
-bool signals_stop_all(void)
-{
-	struct sigaction found;
-
-	if (sigaction(SIGTSTP, NULL, &found) != 0 || found.sa_handler != note)
+	if (sigaction(number, NULL, &before) != 0 || before.sa_handler == SIG_IGN)
 		return false;
-	return kill(0, SIGTSTP) == 0;
+	continued = 0;
+	signal(number, SIG_DFL);
+	if (everybody)
+		kill(0, number);
+	else
+		raise(number);
+	sigaction(number, &before, NULL);
+	return continued;
 }

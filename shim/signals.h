@@ -26,13 +26,21 @@ int signals_next(void);
 /* Those that came do to us what they would do to any program; returns unless one ends it. */
 void signals_suffer(void);
 
-/* Stops this process as if nobody had taken TSTP over; returns when it goes on. */
-void signals_stop_here(void);
-
-/* Stops our whole process group, as a key does; false when we are not to be stopped. */
-bool signals_stop_all(void);
+/* Stops this process, or its whole group as a key does, by TSTP, TTIN or TTOU, as if nobody had
+ * taken that over. Returns when it goes on, the CONT having been taken down; or false at once,
+ * when nobody would continue it or it is not to be stopped. */
+bool signals_stop(int wire, bool everybody);
 
 /* The numbers that frames carry. */
-enum { WIRE_INT = 2, WIRE_KILL = 9, WIRE_CONT = 18, WIRE_TSTP = 20, WIRE_WINCH = 28 };
+enum {
+	WIRE_HUP = 1,
+	WIRE_INT = 2,
+	WIRE_KILL = 9,
+	WIRE_CONT = 18,
+	WIRE_TSTP = 20,
+	WIRE_TTIN = 21,
+	WIRE_TTOU = 22,
+	WIRE_WINCH = 28,
+};
 
 #endif

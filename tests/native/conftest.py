@@ -61,13 +61,22 @@ def shim_binary(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     return compiling.build_sanitized(native.SHIM.sources, directory / "aifo-shim")
 
 
+@pytest.fixture(scope="session")
+def sidecar() -> Iterator[Init]:
+    """The init, as users get it, that starts the tools of every shim."""
+    with (
+        tempfile.TemporaryDirectory(prefix="aifo-n") as directory,
+        Init(native.init_binary(), Path(directory)) as init,
+    ):
+        yield init
+
+
 @pytest.fixture(params=["descriptors", "frames", "tcp"])
-def proxy(request: pytest.FixtureRequest, short_path: Path) -> Iterator[Proxy]:
+def proxy(request: pytest.FixtureRequest, sidecar: Init, short_path: Path) -> Iterator[Proxy]:
     """A proxy that gets the caller's own streams, one that gets frames, one on a port."""
     on_socket = request.param != "tcp"
-    with Proxy(
-        short_path / "proxy.sock" if on_socket else None, descriptors=request.param == "descriptors"
-    ) as proxy:
+    path = short_path / "proxy.sock" if on_socket else None
+    with Proxy(sidecar, path, descriptors=request.param == "descriptors") as proxy:
         yield proxy
 
 

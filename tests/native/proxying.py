@@ -1,27 +1,25 @@
-"""A proxy of a hundred lines that runs the tool right here: what the shim is tested against."""
+"""A proxy of a hundred lines before a real init right here: what the shim is tested against."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
+import itertools
 import os
-import pty
 import queue
 import signal
 import socket
 import struct
-import subprocess
-import termios
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 from urllib.parse import unquote_to_bytes
 
+from aifo_tasks.toolexec import frames
 from aifo_tasks.toolexec.frames import Decoder, Exit, Frame, Type
-from tests.native.running import wait_for
+from tests.native.running import Init, descendants, stat_of, wait_for
 
 CREDIT = 256 * 1024
 SWITCHING = (
@@ -68,7 +66,10 @@ class Proxy:
     ``script`` holds what the next connections get instead of a call.
     """
 
-    def __init__(self, socket_path: Path | None = None, *, descriptors: bool = False) -> None:
+    def __init__(
+        self, init: Init, socket_path: Path | None = None, *, descriptors: bool = False
+    ) -> None:
+        self.init = init
         self.descriptors = descriptors
         self.requests: list[Request] = []
         self.calls: list[Running] = []
@@ -126,7 +127,7 @@ class Proxy:
                 for descriptor in request.descriptors:
                     os.close(descriptor)
             else:
-                Running(link, request, self.calls).follow()
+                Running(self.init, link, request, self.calls).follow()
             _linger(link)
 
     def __enter__(self) -> Self:
@@ -138,66 +139,94 @@ class Proxy:
         self._listener.close()
         for call in self.calls:
             call.stop()
-            call.process.wait()
+            wait_for("the end of a call", call.over.is_set)
 
 
 class Running:
     """A tool that was started for a request, with what is relayed for it."""
 
-    def __init__(self, link: socket.socket, request: Request, calls: list[Running]) -> None:
+    _numbers = itertools.count()
+
+    def __init__(
+        self, init: Init, link: socket.socket, request: Request, calls: list[Running]
+    ) -> None:
         self.link = link
         self.started = threading.Event()
-        calls.append(self)
-        self.master = -1
+        self.over = threading.Event()
+        self.end: Exit | None = None
+        self._init = init
+        self._mark = b"CALL_IN_TESTS=%d" % next(self._numbers)
+        self._tool = init.connect()
+        self._decoder = Decoder()
         self._sending = threading.Lock()
         self._credit = {1: CREDIT, 2: CREDIT}
         self._credited = threading.Condition()
         self._input: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._outputs: list[threading.Thread] = []
-        self._start(request)
+        calls.append(self)
+        try:
+            self._start(request)
+        except BaseException:
+            self.stop()
+            self._drop()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """The tool's process."""
+
+        def is_ours(pid: int) -> bool:
+            with contextlib.suppress(OSError):
+                return self._mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            return False
+
+        found = {pid for pid in descendants(self._init.pid) if is_ours(pid)}
+        (tool,) = (pid for pid in found if (stat_of(pid) or ("", 0))[1] not in found)
+        return tool
 
     def _start(self, request: Request) -> None:
-        passed = list(request.descriptors)
-        streams = [*passed] or [subprocess.PIPE] * 3
-        slave = -1
-        if request.all("tty"):
-            rows, columns, mask = map(int, request.one("tty").split(b","))
-            self.master, slave = pty.openpty()
-            self._resize(rows, columns)
-            for n in range(3):
-                if mask >> n & 1:
-                    streams[n] = slave
-        self.process = subprocess.Popen(
-            [request.one("tool"), *request.all("arg")],
-            stdin=streams[0], stdout=streams[1], stderr=streams[2],
-            cwd=request.one("cwd"), start_new_session=True,
-            env={**os.environb, **request.environment},
-            preexec_fn=_own_terminal if slave >= 0 else None,  # noqa: PLW1509
-        )  # fmt: skip
-        self.started.set()
-        for descriptor in [*passed, slave]:
-            if descriptor >= 0:
-                os.close(descriptor)
+        tty = request.one("tty") if request.all("tty") else b"0,0,0"
+        *size, mask = map(int, tty.split(b","))
+        streams = [n for n in range(3) if not mask >> n & 1]
+        pipes = {} if request.descriptors else {n: os.pipe2(os.O_CLOEXEC) for n in streams}
+        theirs = {n: pipes[n][n > 0] if pipes else request.descriptors[n] for n in streams}
         try:
-            if self.master >= 0 and passed:
-                socket.send_fds(self.link, [SWITCHING], [self.master])
-            else:
-                self.link.sendall(SWITCHING)
-        except OSError:
-            self.stop()
-            raise
-        if not passed:
-            self._relay()
+            self._master = self._call(request, size, mask, list(theirs.values()))
+        finally:
+            for descriptor in {*theirs.values(), *request.descriptors}:
+                os.close(descriptor)
+        if request.descriptors:
+            socket.send_fds(self.link, [SWITCHING], [self._master] if mask else [])
+            if mask:
+                os.close(self._master)
+            return
+        self.link.sendall(SWITCHING)
+        targets = {n: ends[n == 0] for n, ends in pipes.items()}
+        if mask:
+            self._thread(self._send_output, 1, self._master)
+            targets[0] = self._master
+        for n in (1, 2):
+            if n in targets:
+                self._thread(self._send_output, n, targets[n])
+        threading.Thread(target=self._write_input, args=(targets[0],), daemon=True).start()
 
-    def _relay(self) -> None:
-        sources = {1: self.process.stdout, 2: self.process.stderr}
-        for number, stream in sources.items():
-            if stream is not None:
-                self._thread(self._send_output, number, stream.fileno())
-        if self.master >= 0:
-            self._thread(self._send_output, 1, self.master)
-        target = self.process.stdin.fileno() if self.process.stdin else self.master
-        threading.Thread(target=self._write_input, args=(target,), daemon=True).start()
+    def _call(self, request: Request, size: Sequence[int], mask: int, streams: list[int]) -> int:
+        """Start it; returns its terminal's master, -1 for none."""
+        name, _, value = self._mark.partition(b"=")
+        call = frames.Call(
+            argv=(request.one("tool"), *request.all("arg")), cwd=request.one("cwd"),
+            environment=((name, value), *request.environment.items()),
+            rows=size[0], columns=size[1], terminal=mask,
+        )  # fmt: skip
+        data = Frame(type=Type.CALL, payload=call.encode()).encode()
+        data = data[socket.send_fds(self._tool, [data], streams) :]
+        if data:
+            self._tool.sendall(data)
+        answer, descriptors, _, _ = socket.recv_fds(self._tool, 8, 1, socket.MSG_CMSG_CLOEXEC)
+        if answer[:1] != bytes([Type.STARTED]):
+            raise ConnectionError
+        self.started.set()
+        return descriptors[0] if descriptors else -1
 
     def _thread(self, target: Callable[[int, int], None], number: int, descriptor: int) -> None:
         self._outputs.append(threading.Thread(target=target, args=(number, descriptor)))
@@ -206,14 +235,18 @@ class Running:
     def follow(self) -> None:
         listening = threading.Thread(target=self._listen, daemon=True)
         listening.start()
-        status = self.process.wait()
+        while self.end is None and (data := self._tool.recv(4096)):
+            for frame in self._decoder.feed(data):
+                if frame.type is Type.EXIT:
+                    self.end = Exit.decode(frame.payload)
+                else:
+                    self.send(frame.type, frame.payload)
+        self._drop()
         for thread in self._outputs:
             thread.join()
-        for stream in (self.process.stdout, self.process.stderr):
-            if stream is not None:
-                stream.close()
         with contextlib.suppress(OSError):
-            self.send(Type.EXIT, Exit(signalled=status < 0, value=abs(status)).encode())
+            if self.end is not None:
+                self.send(Type.EXIT, self.end.encode())
             self.link.shutdown(socket.SHUT_WR)
         listening.join()
 
@@ -221,12 +254,18 @@ class Running:
         with self._sending:
             self.link.sendall(Frame(type=kind, payload=payload).encode())
 
-    def ended(self) -> bool:
-        return self.process.poll() is not None
+    def _drop(self) -> None:
+        """Nothing is left of the tool when this returns."""
+        with contextlib.suppress(OSError):
+            while self._tool.recv(4096):
+                pass
+        self._tool.close()
+        self.over.set()
 
     def stop(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            self._tool.sendall(frames.signal_frame(signal.SIGKILL))
+            self._tool.shutdown(socket.SHUT_WR)
         with self._credited:
             self._credit = {1: 1 << 40, 2: 1 << 40}
             self._credited.notify_all()
@@ -241,13 +280,9 @@ class Running:
         self._input.put(None)
 
     def _obey(self, frame: Frame) -> None:
-        if frame.type is Type.SIGNAL:
-            number = frame.payload[0]
-            number = signal.SIGSTOP if number == signal.SIGTSTP else number
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, number)
-        elif frame.type is Type.WINDOW:
-            self._resize(*struct.unpack(">HH", frame.payload))
+        if frame.type in {Type.SIGNAL, Type.WINDOW, Type.FOREGROUND}:
+            with contextlib.suppress(OSError):
+                self._tool.sendall(frame.encode())
         elif frame.type is Type.STDIN:
             self._input.put(frame.payload)
         elif frame.type is Type.STDIN_CLOSED:
@@ -268,11 +303,13 @@ class Running:
             except OSError:  # how a pseudo-terminal ends
                 data = b""
             if not data:
-                return
+                break
             with self._credited:
                 self._credit[number] -= len(data)
             with contextlib.suppress(OSError):
                 self.send(Type(number), data)
+        if descriptor != self._master:
+            os.close(descriptor)
 
     def _write_input(self, target: int) -> None:
         while (data := self._input.get()) is not None:
@@ -281,16 +318,7 @@ class Running:
                     count = os.write(target, data)
                     data = data[count:]
                     self.send(Type.CREDIT, struct.pack(">BI", 0, count))
-        if self.process.stdin:
-            with contextlib.suppress(OSError):
-                self.process.stdin.close()
-
-    def _resize(self, rows: int, columns: int) -> None:
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-
-def _own_terminal() -> None:
-    fcntl.ioctl(next(n for n in range(3) if os.isatty(n)), termios.TIOCSCTTY, 0)
+        os.close(target)
 
 
 def _answer(data: bytes, link: socket.socket, _: Request) -> None:

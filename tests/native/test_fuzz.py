@@ -21,7 +21,8 @@ C = {
     "http": ("http.c",),
     "answer": ("answer.c", "link.c", "http.c", "io.c", "frame.c"),
     "relay": (
-        "relay.c", "link.c", "flow.c", "streams.c", "signals.c", "screen.c", "io.c", "frame.c",
+        "relay.c", "job.c", "link.c", "flow.c", "streams.c", "signals.c", "screen.c", "io.c",
+        "frame.c",
     ),
     "words": (
         "assign.c", "local.c", "request.c", "proxy.c", "http.c", "io.c", "frame.c", "signals.c",

@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 
-from aifo_tasks.toolexec.frames import Frame, Type
+from aifo_tasks.toolexec.frames import Exit, Frame, Type
 from tests.native.proxying import SWITCHING, Proxy, Request, answer
-from tests.native.running import GENEROUS, stat_of, wait_for
+from tests.native.running import GENEROUS, Init, stat_of, wait_for
 from tests.native.shims import Shims
 
 LOST = b"aifo-shim: sh: the connection to the tool-exec proxy was lost\n"
@@ -164,7 +164,7 @@ def test_a_reader_that_leaves_ends_the_tool(shims: Shims, proxy: Proxy) -> None:
     assert child.stdout.read(4) == b"y\ny\n"
     child.stdout.close()
     assert child.wait(GENEROUS) in {141, -signal.SIGPIPE}
-    wait_for("the tool's end", proxy.call().ended)
+    wait_for("the tool's end", proxy.call().over.is_set)
 
 
 def test_an_input_that_nobody_reads(shims: Shims) -> None:
@@ -229,7 +229,9 @@ def test_signals_reach_the_tool(shims: Shims, proxy: Proxy, number: signal.Signa
     child.send_signal(number)
     assert child.wait(GENEROUS) == 128 + number
     child.stdout.close()
-    assert proxy.call().process.returncode == -number
+    call = proxy.call()
+    wait_for("the tool's end", call.over.is_set)
+    assert call.end == Exit(signalled=True, value=number)
 
 
 def test_a_tool_may_take_a_signal_in_its_own_way(shims: Shims) -> None:
@@ -283,7 +285,7 @@ def test_a_stop_stops_both(shims: Shims, proxy: Proxy) -> None:
     assert child.stdout is not None
     assert child.stdin is not None
     assert child.stdout.readline() == b"ready\n"
-    tool = proxy.call().process.pid
+    tool = proxy.call().pid
     child.send_signal(signal.SIGTSTP)
     wait_for("a stopped tool", lambda: state(tool) == "T")
     wait_for("a stopped shim", lambda: state(child.pid) == "T")
@@ -306,7 +308,7 @@ def test_a_killed_shim_leaves_no_tool(shims: Shims, proxy: Proxy) -> None:
     assert child.stdout.readline() == b"ready\n"
     child.kill()
     child.wait()
-    wait_for("the tool's end", proxy.call().ended)
+    wait_for("the tool's end", proxy.call().over.is_set)
     child.stdout.close()
 
 
@@ -568,8 +570,8 @@ def test_what_is_wrong_with_the_settings(
 
 
 @pytest.fixture
-def loopback(short_path: Path) -> Iterator[Proxy]:
-    with Proxy() as proxy:
+def loopback(sidecar: Init) -> Iterator[Proxy]:
+    with Proxy(sidecar) as proxy:
         yield proxy
 
 

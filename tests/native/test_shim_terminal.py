@@ -146,7 +146,7 @@ def test_modes_come_back_when_the_tool_is_killed(tool: Show, proxy: Proxy) -> No
     shown = tool("sh", "-c", "echo ready; exec sleep 1000")
     shown.expect(b"ready")
     wait_for("raw mode", lambda: not shown.echoes())
-    proxy.call().process.kill()
+    os.kill(proxy.call().pid, signal.SIGKILL)
     assert shown.wait() == 137
     shown.expect_modes_back()
 
@@ -257,9 +257,8 @@ def test_the_stop_key_and_fg(show: Show, proxy: Proxy, tmp_path: Path) -> None:
     expect_end(shown)
 
 
-@pytest.mark.parametrize("proxy", ["descriptors"], indirect=True)
 def test_the_stop_key_on_a_terminal_of_its_own(show: Show, proxy: Proxy, tmp_path: Path) -> None:
-    """No key can stop the tool there, so we do, who have its terminal's master."""
+    """It stops the tool over there, and that stops us."""
     shown, tool = stopped(show, proxy, tmp_path, "")
     shown.type(b"fg\n")
     wait_for("a tool that runs", lambda: (stat_of(tool) or "?")[0] != "T")
@@ -279,7 +278,8 @@ def stopped(show: Show, proxy: Proxy, top: Path, redirection: str) -> tuple[Shim
         wait_for("raw mode", lambda: raw(shown))
     shown.type(b"\x1a")
     shown.expect(b"Stopped")
-    pid = proxy.call().process.pid
+    shown.expect(b"next>")
+    pid = proxy.call().pid
     wait_for("a stopped tool", lambda: (stat_of(pid) or "?")[0] == "T")
     return shown, pid
 
