@@ -6,7 +6,7 @@ same, ``engine.docker`` into SDK arguments; tests compare both whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -210,6 +210,34 @@ class Finished:
     output: bytes
 
 
+class ExecStream(Protocol):
+    """A command that runs in a container, by its standard input and output.
+
+    One thread may send while another receives; any may close it.
+    """
+
+    @property
+    def complaint(self) -> str:
+        """The beginning of what it wrote to its standard error."""
+        ...
+
+    def receive(self) -> bytes:
+        """What it has written, at least a byte; nothing when it has ended."""
+        ...
+
+    def send(self, data: bytes) -> None:
+        """Give it all of this; OSError when it has ended."""
+        ...
+
+    def end_input(self) -> None:
+        """Its input ends; what it writes is still received."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it: its input ends, and nobody takes what it writes."""
+        ...
+
+
 class Engine(Protocol):
     """A container engine. Every method raises EngineError, with a hint where one helps.
 
@@ -272,6 +300,13 @@ class Engine(Protocol):
 
     def run(self, spec: ContainerSpec) -> Finished:
         """Run a container to its end and remove it, on every path."""
+        ...
+
+    def exec_stream(self, name: str, argv: Sequence[str]) -> ExecStream:
+        """Start a command in a running container of a local engine, as the container's user.
+
+        One that the container has not ends at once, with a complaint or an unreadable output.
+        """
         ...
 
     def container(self, name: str) -> ContainerState | None: ...

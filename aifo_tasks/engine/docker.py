@@ -24,12 +24,13 @@ import urllib3
 from docker.utils.socket import frames_iter
 
 from aifo_tasks import log
-from aifo_tasks.engine import body, buildx, dialect, light, preview, states
+from aifo_tasks.engine import body, buildx, dialect, hijack, light, preview, states
 from aifo_tasks.engine.api import (
     BuildSpec,
     ContainerSpec,
     ContainerState,
     EngineInfo,
+    ExecStream,
     Finished,
     ImageState,
     ImportSpec,
@@ -278,6 +279,9 @@ class DockerEngine:
 
     def _bridged(self, spec: ContainerSpec) -> ContainerSpec:
         return dialect.bridged(spec) if self.info().name == "podman" else spec
+
+    def exec_stream(self, name: str, argv: Sequence[str]) -> ExecStream:
+        return hijack.open_stream(self._endpoint, name, argv, self._client)
 
     def container(self, name: str) -> ContainerState | None:
         found = self._inspect(name)

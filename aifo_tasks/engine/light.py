@@ -46,7 +46,7 @@ def _inspected(endpoint: str, reference: str) -> ImageState | None:
 
 def get(endpoint: str, path: str) -> Any:
     """The JSON a local engine answers to a GET; EngineError when it refuses or is not there."""
-    connection = _Connection(endpoint.removeprefix(_SCHEME))
+    connection = Connection(endpoint.removeprefix(_SCHEME))
     try:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -65,7 +65,7 @@ def get(endpoint: str, path: str) -> Any:
     return answer
 
 
-class _Connection(http.client.HTTPConnection):
+class Connection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
     def __init__(self, path: str) -> None:

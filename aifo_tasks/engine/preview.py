@@ -73,11 +73,11 @@ def exec_argv(
     command: Sequence[str],
     client: Argv = DOCKER,
     *,
-    cwd: str,
+    cwd: str = "",
     environment: Sequence[tuple[str, str | None]] = (),
 ) -> Argv:
     """``docker exec`` of a command; a variable without a value is the caller's own."""
-    words = [*client, "exec", "--interactive", "--workdir", cwd]
+    words = [*client, "exec", "--interactive", *_option("--workdir", cwd)]
     for name, value in environment:
         words += ["--env", name if value is None else f"{name}={value}"]
     return (*words, container, *command)

@@ -9,7 +9,7 @@ import itertools
 import shlex
 import string
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from aifo_tasks import log
@@ -19,6 +19,7 @@ from aifo_tasks.engine.api import (
     ContainerSpec,
     ContainerState,
     EngineInfo,
+    ExecStream,
     Finished,
     ImageState,
     ImportSpec,
@@ -30,6 +31,7 @@ from aifo_tasks.engine.api import (
     VolumeState,
 )
 from aifo_tasks.errors import ConflictError, EngineError, NotFoundError
+from tests.contract.fake_stream import FakeStream
 
 Program = Callable[[ContainerSpec], Finished | None]
 """What a program does in a container: how it ends, None when it goes on running."""
@@ -54,6 +56,7 @@ def probe(spec: ContainerSpec) -> Finished | None:
 class _Container:
     spec: ContainerSpec
     state: ContainerState
+    streams: list[FakeStream] = dataclasses.field(default_factory=list)
 
 
 class Fake:
@@ -287,6 +290,20 @@ class Fake:
                 read_only=mount.read_only,
             )
 
+    def exec_stream(self, name: str, argv: Sequence[str]) -> ExecStream:
+        if not self._announce("exec_stream", shlex.join(preview.exec_argv(name, argv))):
+            ended = FakeStream(["/probe", "echo"])
+            ended.close()
+            return ended
+        state = self.container(name)
+        if state is None:
+            raise NotFoundError(name, "no such container")
+        if not state.running:
+            raise ConflictError(name, "is not running")
+        stream = FakeStream(argv)
+        self._containers[state.id].streams.append(stream)
+        return stream
+
     def container(self, name: str) -> ContainerState | None:
         for container in self._containers.values():
             if name in (container.state.name, container.state.id):
@@ -311,6 +328,8 @@ class Fake:
         if state is None:
             return
         container = self._containers[state.id]
+        for stream in container.streams:
+            stream.end()
         if removed or container.spec.remove:
             del self._containers[state.id]
         elif state.running:

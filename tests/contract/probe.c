@@ -35,6 +35,20 @@ static void cat(const char *path)
     close(descriptor);
 }
 
+static void echo(void)
+{
+    char block[65536];
+    ssize_t count;
+
+    while ((count = read(0, block, sizeof block)) > 0) {
+        for (ssize_t done = 0, more; done < count; done += more) {
+            more = write(1, block + done, (size_t)(count - done));
+            if (more < 0)
+                return;
+        }
+    }
+}
+
 static void put(const char *path, const char *text)
 {
     int descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
@@ -70,6 +84,8 @@ int main(int count, char **words)
             printf("%s\n", *one);
     else if (strcmp(verb, "cat") == 0)
         cat(first);
+    else if (strcmp(verb, "echo") == 0)
+        echo();
     else if (strcmp(verb, "put") == 0)
         put(first, second);
     else if (strcmp(verb, "status") == 0)
