@@ -21,6 +21,10 @@ from aifo_tasks.model import PROXIES
 
 Argv = tuple[str, ...]
 DOCKER: Argv = ("docker",)
+_LOAD = "type=docker,compression=zstd,compression-level=1"
+"""Into the engine. A containerd store keeps layers compressed, and gzip takes longer than most
+builds; the others do not care."""
+
 ARCHIVE_TARGET = "/aifo-volume"
 """Where a volume is mounted while its content is read or written."""
 
@@ -96,7 +100,7 @@ def build_argv(spec: BuildSpec, client: Argv = DOCKER) -> Argv:
     """A build that reads the Dockerfile from standard input and loads the image."""
     podman = client[0] == "podman"
     words = [*client]
-    words += ["build"] if podman else ["buildx", "build", "--builder", "default", "--load"]
+    words += ["build"] if podman else ["buildx", "build", "--builder", "default", "--output", _LOAD]
     # an attestation has the time in it: the same inputs would give another digest
     words += [] if podman else ["--provenance", "false", "--progress", "plain"]
     words += ["--tag", spec.tag]

@@ -161,7 +161,8 @@ BUILD_WORDS = (
 
 def test_a_build() -> None:
     assert preview.build_argv(BUILD) == (
-        *("docker", "buildx", "build", "--builder", "default", "--load"),
+        *("docker", "buildx", "build", "--builder", "default"),
+        *("--output", "type=docker,compression=zstd,compression-level=1"),
         *("--provenance", "false", "--progress", "plain"),
         *BUILD_WORDS,
     )
