@@ -15,6 +15,7 @@ from aifo_tasks.value import dataclass
 
 Network = Literal["bridge", "isolated", "internal", "none", "install-only"]
 Libc = Literal["glibc", "musl"]
+Architecture = Literal["amd64", "arm64"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,25 +32,29 @@ class BaseSource:
     """One place a base image may come from: exactly one of reference and bootstrap.
 
     ``version`` is the tool's version this source gives when none is asked for; ``{version}``
-    in ``reference`` stands for the one asked for.
+    in ``reference`` stands for the one asked for. With ``exact`` the template can install any
+    other version over a bootstrap that is given to the last number.
     """
 
     version: str
     reference: str | None = None
     bootstrap: Bootstrap | None = None
+    exact: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
-    """A package of the npm registry that an image installs, pinned by version.
+    """A package of the toolchain's own registry that an image installs, pinned by version.
 
-    ``integrity`` is the registry's own ``sha512-…``; ``bin`` maps a command to its file
-    inside the package.
+    ``integrity`` is the registry's own checksum: npm's ``sha512-…``, PyPI's ``sha256:…``,
+    ``h1:…`` of a Go module. ``architecture`` is the only one it is for; None: all. ``bin``
+    maps a command to its file inside the package.
     """
 
     name: str
     version: str
     integrity: str | None = None
+    architecture: Architecture | None = None
     bin: tuple[tuple[str, str], ...] = ()
 
 
@@ -57,9 +62,10 @@ class Package:
 class Image:
     """What a toolchain's image is made of.
 
-    ``context`` holds the Dockerfile template. ``version`` is the tool's version the file
-    asks for; None leaves it to the base source that is taken. ``shims`` are the tools for which
-    it has shims before all others. ``taken`` names an image that is used as it is.
+    ``context`` holds the Dockerfile template, ``shared`` what the templates of all images have
+    in common, if there is such a thing. ``version`` is the tool's version the file asks for;
+    None leaves it to the base source that is taken. ``shims`` are the tools for which it has
+    shims before all others. ``taken`` names an image that is used as it is.
     """
 
     name: str
@@ -72,6 +78,7 @@ class Image:
     libc: Libc = "glibc"
     shims: tuple[str, ...] = ()
     taken: str = ""
+    shared: Path | None = None
 
     @property
     def reference(self) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aifo_tasks.errors import AifoError
+from aifo_tasks.files import resource
 from aifo_tasks.model import (
     BaseSource,
     Bootstrap,
@@ -128,6 +129,7 @@ def _image(data: Data, tools: tuple[str, ...]) -> Image:
         arguments=tuple(data.get("arguments", {}).items()),
         libc=data.get("libc", "glibc"),
         shims=tools if data.get("shims") else (),
+        shared=resource("images/shared"),
     )
 
 
@@ -144,6 +146,7 @@ def _base(data: Data) -> BaseSource:
     bootstrap = data.get("bootstrap")
     return BaseSource(
         version=data["version"],
+        exact=data.get("exact", False),
         reference=data.get("reference"),
         bootstrap=bootstrap and Bootstrap(
             suite=bootstrap["suite"],
@@ -158,6 +161,7 @@ def _package(data: Data) -> Package:
         name=data["name"],
         version=data["version"],
         integrity=data.get("integrity"),
+        architecture=data.get("architecture"),
         bin=tuple(data.get("bin", {}).items()),
     )
 

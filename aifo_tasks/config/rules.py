@@ -6,10 +6,11 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import get_args
 
 from aifo_tasks.config.build import size
 from aifo_tasks.config.tree import BUILTIN, Finding, Node, Spot, quoted
-from aifo_tasks.model import HOME, WORKSPACE
+from aifo_tasks.model import HOME, WORKSPACE, Architecture
 
 OWN_VOLUMES = ("aifo-node-modules", "aifo-npm-cache")
 """Volume names with a meaning of their own: the plain overlay and the old npm cache."""
@@ -181,12 +182,16 @@ def _image(image: Spot) -> Iterator[Finding]:
                 f"{{version}} is missing, and the image's version is {quoted(version)}",
                 "write {version} where the version stands",
             )
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
     for package in image.get("packages").items():
+        architecture = package.get("architecture").text
         for command, spot in package.get("bin").entries():
-            if command in seen:
+            mine = {(command, each) for each in get_args(Architecture)}
+            if architecture:
+                mine = {(command, architecture)}
+            if mine & seen:
                 yield spot.finding("another package has this command already")
-            seen.add(command)
+            seen |= mine
 
 
 def _environment(environment: Spot) -> Iterator[Finding]:

@@ -133,9 +133,7 @@ def _bootstrapped(
     engine: Engine, image: Image, source: BaseSource, platforms: tuple[str, ...], *, consent: bool
 ) -> Base:
     assert source.bootstrap is not None
-    version = image.version or source.version
-    if not _EXACT.fullmatch(version):
-        version = fitting(source, version)
+    version = fitting(source, image.version or source.version)
     reference, state, why = bootstrap.ensure(
         engine, source.bootstrap, platforms, subject=image.name, consent=consent
     )
@@ -143,10 +141,12 @@ def _bootstrapped(
 
 
 def fitting(source: BaseSource, asked: str) -> str:
-    """The one version a source gives, if that is what was asked for."""
+    """The version a source gives for the one asked for; AifoError says what it can give."""
     if source.version == asked or source.version.startswith(f"{asked}."):
         return source.version
-    exact = " and any other that is exact to the last number" if source.bootstrap else ""
+    if source.exact and _EXACT.fullmatch(asked):
+        return asked
+    exact = " and any other that is exact to the last number" if source.exact else ""
     raise AifoError(
         "version", f"it gives version {source.version}{exact}, not {asked}",
         hint=f"version: {source.version}",

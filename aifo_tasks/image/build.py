@@ -142,11 +142,12 @@ def build_spec(
 
 
 def _contexts(image: Image, platforms: Sequence[str]) -> tuple[tuple[str, Path], ...]:
-    """What the Dockerfile copies from besides the image's own context."""
+    """What the Dockerfile copies from and mounts besides the image's own context."""
+    contexts = () if image.shared is None else ((recipes.SHARED_CONTEXT, image.shared),)
     if not image.shims:
-        return ()
+        return contexts
     architectures = [platform.split("/")[1] for platform in platforms]
-    return ((recipes.SHIM_CONTEXT, native.shims_by_architecture(architectures)),)
+    return (*contexts, (recipes.SHIM_CONTEXT, native.shims_by_architecture(architectures)))
 
 
 def _labels(image: Image, base: Base, recipe: Recipe) -> tuple[tuple[str, str], ...]:

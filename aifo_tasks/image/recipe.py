@@ -18,6 +18,8 @@ VERSION = "1"
 """Raised when this package builds otherwise from the same inputs."""
 
 TEMPLATE = "Dockerfile.j2"
+PARTS = "parts.j2"
+"""What templates import from the directory that all images share."""
 
 RECIPE = "io.aifo.recipe"
 INPUTS = "io.aifo.inputs"
@@ -31,6 +33,9 @@ PACKAGE_VERSION = "io.aifo.version"
 SHIM_CONTEXT = "aifo-shim"
 """The build context besides the recipe's own that holds the shim for each architecture."""
 
+SHARED_CONTEXT = "aifo-shared"
+"""The build context that holds what the templates of all images have in common."""
+
 _SHIMS = """
 # Tools that this image has not itself are called through the proxy; so are those it has.
 ARG TARGETARCH
@@ -38,7 +43,13 @@ COPY --from={context} --chmod=755 $TARGETARCH/aifo-shim {directory}/aifo-shim
 RUN for tool in {tools}; do ln -sf aifo-shim "{directory}/$tool"; done
 ENV PATH={directory}:$PATH
 """
-_WORDS = {"dockerfile": "Dockerfile", "base sources": "declared base sources"}
+_WORDS = {
+    "argument": "build argument {}",
+    "base sources": "the declared base sources",
+    "dockerfile": "the Dockerfile",
+    "file": "{}",
+    "shared": "{}, which all images share,",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +93,9 @@ def recipe(image: Image, *, version: str, base: str, platform: str) -> Recipe:
     if image.shims:
         found["shim"] = _shim_digest()
     found |= {f"argument {name}": files.digest(value) for name, value in image.arguments}
-    found |= {
-        f"file {path.relative_to(image.context).as_posix()}": _file_digest(path)
-        for path in image.context.rglob("*")
-        if path.is_file() and path != image.context / TEMPLATE
-    }
+    found |= _file_digests("file", image.context, but=TEMPLATE)
+    if image.shared:
+        found |= _file_digests("shared", image.shared, but=PARTS)
     return Recipe(
         dockerfile=dockerfile, inputs=tuple(sorted(found.items())), declared=inputs(image)
     )
@@ -95,8 +104,9 @@ def recipe(image: Image, *, version: str, base: str, platform: str) -> Recipe:
 def render(image: Image, version: str) -> str:
     """The Dockerfile for ``version`` of the tool; every value comes from the model.
 
-    A template has ``image`` and ``version``, and ``| sh`` quotes a word for a shell. What lays
-    out the shims, if there are to be any, follows it.
+    A template has ``image`` and ``version``, ``| sh`` quotes a word for a shell, and it may
+    import those that the images share. What lays out the shims, if there are to be any,
+    follows it.
 
     Raises AifoError when there is no template, or it has a mistake.
     """
@@ -117,12 +127,14 @@ def render(image: Image, version: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        loader=jinja2.FileSystemLoader(image.shared or ()),
     )
     environment.filters["sh"] = shlex.quote
     try:
         text = environment.from_string(source).render(image=image, version=version)
     except jinja2.TemplateSyntaxError as error:
-        raise AifoError(f"{template}:{error.lineno}", error.message or "is no template") from None
+        where = f"{error.filename or template}:{error.lineno}"
+        raise AifoError(where, error.message or "is no template") from None
     except jinja2.TemplateError as error:
         raise AifoError(str(template), error.message or "cannot be rendered") from None
     if not image.shims:
@@ -137,9 +149,10 @@ def inputs(image: Image) -> str:
 
     As long as it stays the same, what the files ask for is the same image.
     """
-    declared = dataclasses.replace(image, context=Path())
+    declared = dataclasses.replace(image, context=Path(), shared=None)
+    shared = (files.digest_tree(image.shared),) if image.shared else ()
     shim = (_shim_digest(),) if image.shims else ()
-    return files.digest(VERSION, repr(declared), files.digest_tree(image.context), *shim)
+    return files.digest(VERSION, repr(declared), files.digest_tree(image.context), *shared, *shim)
 
 
 def explain(labels: Mapping[str, str], new: Recipe) -> str:
@@ -169,24 +182,28 @@ def recorded(labels: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _phrase(name: str, old: str | None, new: str | None) -> str:
-    kind, _, rest = name.partition(" ")
     change = "was added" if old is None else "was removed" if new is None else "changed"
-    if kind == "argument":
-        return f"build argument {rest} {change}"
-    if kind == "file":
-        return f"{rest} {change}"
-    if name == "shim":
-        return f"the shim {change}"
     if name == "recipe":
         return "this package builds it otherwise now"
     if name in {"version", "platform"} and old and new:
         return f"the {name} changed from {old} to {new}"
-    return f"the {_WORDS.get(name, name)} changed"
+    kind, _, rest = name.partition(" ")
+    words = _WORDS.get(name) or _WORDS.get(kind) or f"the {name}"
+    return f"{words.format(rest)} {change}"
 
 
 def _shim_digest() -> str:
     """Of the shim as it travels with the package; what is compiled from it depends on it."""
     return files.digest_tree(files.resource("shim"))
+
+
+def _file_digests(kind: str, top: Path, *, but: str) -> dict[str, str]:
+    """Of every file below ``top`` but the template, which the rendered Dockerfile stands for."""
+    return {
+        f"{kind} {path.relative_to(top).as_posix()}": _file_digest(path)
+        for path in top.rglob("*")
+        if path.is_file() and path != top / but
+    }
 
 
 def _file_digest(path: Path) -> str:

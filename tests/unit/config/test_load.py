@@ -72,8 +72,9 @@ def test_a_project_without_a_file_has_the_shipped_toolchains(project: Path) -> N
     config = load(project)
     assert config.root == project
     assert config.files == ()
-    (node,) = config.toolchains
-    assert node.kind == "node"
+    kinds = [toolchain.kind for toolchain in config.toolchains]
+    assert kinds == ["node", "rust", "python", "c-cpp", "go"]
+    node = config.toolchains[0]
     assert node.image.context == builtin_path().parent / "images" / "node"
     assert node.caches == (Cache(volume="aifo-node-cache", target="/home/coder/.cache"),)
     assert node.limits == Limits()
@@ -96,6 +97,7 @@ def test_a_project_s_own_file_may_stand_alone(project: Path) -> None:
                     context=project / "images" / "lua",
                     base=lua.image.base,
                     packages=lua.image.packages,
+                    shared=builtin_path().parent / "images" / "shared",
                 ),
                 tools=(
                     Tool(name="lua"),
@@ -122,7 +124,7 @@ def test_a_file_says_only_what_differs(project: Path) -> None:
         "sub/team.yaml",
     )
     config = load(project)
-    (node,) = config.toolchains
+    node, *_ = config.toolchains
     assert (node.limits.pids, node.limits.memory, node.limits.tmp_size) == (100, 1024**3, 2 << 30)
     assert node.image.version == "22.12.0"
     assert node.image.context == project / "sub" / "docker"
@@ -144,7 +146,7 @@ def test_null_takes_away_what_every_extended_file_says(project: Path) -> None:
         "extends: builtin\ntoolchains: {node: {limits: {pids: 50, max-seconds: 5}}}\n",
         "team.yaml",
     )
-    (node,) = load(project).toolchains
+    node, *_ = load(project).toolchains
     assert node.limits == Limits()
     assert node.managers == ()
 

@@ -122,7 +122,7 @@ TOOLCHAIN = ("$defs", "toolchain")
         ((), model.Config, {"extends"}, {"root", "files"}),
         (("properties", "registry"), model.Registry, set(), set()),
         (TOOLCHAIN, model.Toolchain, {"development_tools"}, {"kind"}),
-        ((*TOOLCHAIN, "properties", "image"), model.Image, set(), set()),
+        ((*TOOLCHAIN, "properties", "image"), model.Image, set(), {"shared", "taken"}),
         ((*TOOLCHAIN, "properties", "caches", "items"), model.Cache, set(), set()),
         ((*TOOLCHAIN, "properties", "overlays", "items"), model.Overlay, set(), set()),
         ((*TOOLCHAIN, "properties", "mounts", "items"), model.Mount, set(), set()),

@@ -31,8 +31,16 @@ def test_a_version_it_does_not_have_is_refused_with_what_can_be_had(asked: str) 
     )
     with pytest.raises(AifoError) as caught:
         base.fitting(BaseSource(version="20.19.5", bootstrap=DEBIAN), asked)
+    assert caught.value.problem == f"it gives version 20.19.5, not {asked}"
+
+
+def test_where_a_template_can_install_any_other_version_it_is_exact() -> None:
+    source = BaseSource(version="20.19.5", bootstrap=DEBIAN, exact=True)
+    assert base.fitting(source, "22.12.0") == "22.12.0"
+    with pytest.raises(AifoError) as caught:
+        base.fitting(source, "22.12")
     assert caught.value.problem == (
-        f"it gives version 20.19.5 and any other that is exact to the last number, not {asked}"
+        "it gives version 20.19.5 and any other that is exact to the last number, not 22.12"
     )
 
 

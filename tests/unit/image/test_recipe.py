@@ -9,12 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from aifo_tasks.config import load
 from aifo_tasks.errors import AifoError
 from aifo_tasks.image import recipe as recipes
 from aifo_tasks.image.recipe import Recipe, explain, inputs, recipe, render
 from aifo_tasks.model import BaseSource, Image, Package
 
-TEMPLATE = "ARG BASE\nFROM ${BASE}\nRUN install {{ version | sh }} as {{ image.name }}\n"
+IMAGES = Path(__file__).parents[3] / "images"
+TEMPLATE = """\
+{% import "parts.j2" as parts %}
+ARG BASE
+{{ parts.begin() }}RUN install {{ version | sh }} as {{ image.name }}
+"""
 
 
 @pytest.fixture
@@ -25,11 +31,16 @@ def image(tmp_path: Path) -> Image:
     (context / "Dockerfile.j2").write_text(TEMPLATE)
     (context / "script").write_text("#!/bin/sh\n")
     (context / "deep" / "data").write_bytes(b"\x00\xff")
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "parts.j2").write_text("{% macro begin() %}\nFROM ${BASE}\n{% endmacro %}\n")
+    (shared / "helper").write_text("#!/bin/sh\n")
     return Image(
         name="tried",
         context=context,
         base=(BaseSource(version="20", reference="node:{version}"),),
         arguments=(("NPM_REGISTRY", "https://registry.example"),),
+        shared=shared,
     )
 
 
@@ -63,6 +74,20 @@ def remove_file(image: Image) -> Image:
     return image
 
 
+def edit_shared(image: Image) -> Image:
+    assert image.shared is not None
+    (image.shared / "helper").write_text("#!/bin/sh\nset -e\n")
+    return image
+
+
+def edit_parts(image: Image) -> Image:
+    assert image.shared is not None
+    (image.shared / "parts.j2").write_text(
+        "{% macro begin() %}\nFROM ${BASE} AS x\n{% endmacro %}\n"
+    )
+    return image
+
+
 def ask_version(image: Image) -> Image:
     return dataclasses.replace(image, version="22.1.0")
 
@@ -89,6 +114,8 @@ CHANGES: list[tuple[Callable[[Image], Image], str]] = [
     (make_executable, "script changed"),
     (add_file, "new was added"),
     (remove_file, "script was removed"),
+    (edit_shared, "helper, which all images share, changed"),
+    (edit_parts, "the Dockerfile changed"),
     (ask_version, "the version changed"),
     (change_sources, "the declared base sources changed"),
     (change_argument, "build argument NPM_REGISTRY changed"),
@@ -216,21 +243,52 @@ def test_a_context_without_a_template_is_an_error(image: Image) -> None:
     assert str(caught.value) == f"{path}: cannot be read: no such file or directory"
 
 
-def test_the_shipped_template_names_every_package(image: Image) -> None:
+def test_the_node_template_names_every_package(image: Image) -> None:
     shipped = dataclasses.replace(
         image,
-        context=Path(__file__).parents[3] / "images" / "node",
+        context=IMAGES / "node",
+        shared=IMAGES / "shared",
         packages=(
             Package(name="@scope/a", version="1.0.0", bin=(("a", "bin/a"),)),
-            Package(name="b", version="2.0.0", integrity="sha512-x+/="),
+            Package(name="b", version="2.0.0", integrity="sha512-x+/=", architecture="arm64"),
         ),
         apt=("git", "make"),
     )
     text = render(shipped, "20")
     assert text.startswith("# tried, rendered from images/node/Dockerfile.j2.\n")
-    assert "apt-packages ca-certificates curl git make\n" in text
+    assert "apt-packages git make\n\nARG NPM_REGISTRY\n\nRUN" in text
     assert "node-version 20\n" in text
-    assert "npm-package @scope/a 1.0.0 - a=bin/a\n" in text
-    assert "npm-package b 2.0.0 sha512-x+/=\n" in text
-    assert '"$@" a --version && \\\n    "$@" node --version\n' in text
+    assert "    /run/aifo/npm-package @scope/a 1.0.0 - a=bin/a; \\\n" in text
+    assert "    /run/aifo/on arm64 /run/aifo/npm-package b 2.0.0 sha512-x+/=\n" in text
+    assert '"$@" node --version && \\\n    "$@" a --version\n' in text
+
+
+def test_go_s_template_has_the_checksums_of_its_version(image: Image) -> None:
+    pins = (
+        Package(name="go", version="1.22.1", architecture="amd64", integrity="h1:a="),
+        Package(name="go", version="1.22.1", architecture="arm64", integrity="h1:b="),
+    )
+    shipped = dataclasses.replace(
+        image, context=IMAGES / "go", shared=IMAGES / "shared", packages=pins
+    )
+    assert "go-version 1.22.1 amd64=h1:a= arm64=h1:b=\n\nENV" in render(shipped, "1.22.1")
+    assert "go-version 1.23.1\n\nENV" in render(shipped, "1.23.1")
+
+
+def shipped_images() -> list[Image]:
+    return [toolchain.image for toolchain in load.load(IMAGES.parent).toolchains]
+
+
+@pytest.mark.parametrize("image", shipped_images(), ids=lambda image: image.context.name)
+def test_a_shipped_template_begins_with_the_step_that_images_share(image: Image) -> None:
+    text = render(image, "1.2.3")
+    begin = f"# {image.name}, rendered from images/{image.context.name}/Dockerfile.j2.\n"
+    assert text.startswith(begin)
+    steps = [paragraph for paragraph in text.split("\n\n") if paragraph.startswith("RUN ")]
+    others = [each for each in shipped_images() if each != image]
+    assert len(others) == 4
+    assert all(steps[0] in render(other, "3.2.1") for other in others)
+    assert "build-essential" in steps[0]
     assert "# syntax" not in text  # it would be pulled from a registry
+    assert "\n\n\n" not in text.rstrip("\n")
+    assert set(image.apt) <= set(text.split())
