@@ -97,8 +97,7 @@ class BuildSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishSpec:
-    """A build for ``platforms`` that goes into ``archive``, or, without one, to the registry
-    that the build's tag names.
+    """A build for ``platforms`` that goes into an OCI archive under the build's tag.
 
     ``builder`` is buildx's, ``cache_from`` and ``cache_to`` are its own words (``type=…``),
     ``attest`` adds an SBOM and the provenance.
@@ -106,7 +105,7 @@ class PublishSpec:
 
     build: BuildSpec
     platforms: tuple[str, ...]
-    archive: Path | None = None
+    archive: Path
     builder: str = "default"
     cache_from: tuple[str, ...] = ()
     cache_to: tuple[str, ...] = ()
@@ -257,6 +256,21 @@ class Engine(Protocol):
 
     def load(self, archive: Path, reference: str) -> ImageState:
         """The image ``reference`` of an OCI archive, all its platforms, in the engine."""
+        ...
+
+    def save(self, reference: str, archive: Path) -> None:
+        """Write an image as an archive that can be loaded again."""
+        ...
+
+    def push(self, reference: str, progress: Progress) -> None:
+        """Send an image, all its platforms, to the registry that the reference names.
+
+        The user's own docker configuration says who it comes from.
+        """
+        ...
+
+    def tag(self, reference: str, name: str) -> ImageState:
+        """Give an image the engine has another name, taking it from another image."""
         ...
 
     def remove_image(self, reference: str) -> None: ...

@@ -24,7 +24,16 @@ import urllib3
 from docker.utils.socket import frames_iter
 
 from aifo_tasks import log
-from aifo_tasks.engine import body, buildx, dialect, hijack, light, preview, states
+from aifo_tasks.engine import (
+    body,
+    buildx,
+    dialect,
+    hijack,
+    light,
+    preview,
+    publishing,
+    states,
+)
 from aifo_tasks.engine.api import (
     BuildSpec,
     ContainerSpec,
@@ -153,6 +162,31 @@ class DockerEngine:
                 if "error" in line:
                     raise EngineError(reference, f"{archive}: {line['error']}")
         return self._existing_image(reference)
+
+    def save(self, reference: str, archive: Path) -> None:
+        if not self._announce(preview.save_argv(reference, str(archive), self._client)):
+            return
+        with self._asking(reference), archive.open("wb") as file:
+            for block in self._api.get_image(reference):
+                file.write(block)
+
+    def push(self, reference: str, progress: Progress) -> None:
+        if not self._announce(preview.push_argv(reference, self._client)):
+            return
+        with self._asking(reference):
+            repository, tag = _parts(reference)
+            for line in self._api.push(repository, tag, stream=True, decode=True):
+                if "error" in line:
+                    raise publishing.explained(reference, str(line["error"]))
+                if text := _pull_progress(line):
+                    progress(text)
+
+    def tag(self, reference: str, name: str) -> ImageState:
+        if not self._announce(preview.tag_argv(reference, name, self._client)):
+            return _no_image()
+        with self._asking(reference):
+            self._api.tag(reference, *_parts(name))
+        return self._existing_image(name)
 
     def remove_image(self, reference: str) -> None:
         if self._announce(preview.remove_image_argv(reference, self._client)):

@@ -109,31 +109,41 @@ def build_argv(spec: BuildSpec, client: Argv = DOCKER) -> Argv:
 
 
 def publish_argv(spec: PublishSpec, metadata: str, client: Argv = DOCKER) -> Argv:
-    """A build for several platforms that goes out of the engine; its digest into ``metadata``,
-    "" for nowhere."""
+    """A build for several platforms into an archive; its digest goes into ``metadata``, "" for
+    nowhere."""
     words = [*client, "buildx", "build", "--builder", spec.builder, "--progress", "plain"]
     words += ["--provenance", "mode=max" if spec.attest else "false"]
     words += ["--sbom", "true"] if spec.attest else []
     words += ["--platform", ",".join(spec.platforms)]
-    words += [*_option("--metadata-file", metadata), "--output", output_words(spec)]
+    # the times in it are the source's, not now; a push by buildx would go through the engine's
+    # own images, and take an older one of that name
+    output = _fields(
+        "type=oci", f"name={spec.build.tag}", f"dest={spec.archive}", "rewrite-timestamp=true"
+    )
+    words += [*_option("--metadata-file", metadata), "--output", output]
     words += _options("--cache-from", spec.cache_from)
     words += _options("--cache-to", spec.cache_to)
     return (*words, *_inputs(spec.build))
 
 
-def output_words(spec: PublishSpec) -> str:
-    """Where a build goes, as ``--output`` takes it; times in it are the source's, not now."""
-    if spec.archive is None:
-        where = ["type=image", f"name={spec.build.tag}", "push=true", "oci-mediatypes=true"]
-        where += ["store=false", "unpack=false"]  # an engine would unpack what has other times
-    else:
-        where = ["type=oci", f"name={spec.build.tag}", f"dest={spec.archive}"]
-    return _fields(*where, "rewrite-timestamp=true")
-
-
 def load_argv(archive: str, client: Argv = DOCKER) -> Argv:
     """``docker load`` of an archive."""
     return (*client, "load", "--input", archive)
+
+
+def save_argv(reference: str, archive: str, client: Argv = DOCKER) -> Argv:
+    """``docker save`` of an image."""
+    return (*client, "save", "--output", archive, reference)
+
+
+def push_argv(reference: str, client: Argv = DOCKER) -> Argv:
+    """``docker push``."""
+    return (*client, "push", reference)
+
+
+def tag_argv(reference: str, name: str, client: Argv = DOCKER) -> Argv:
+    """``docker image tag``."""
+    return (*client, "image", "tag", reference, name)
 
 
 def retag_argv(source: str, tags: Sequence[str], client: Argv = DOCKER) -> Argv:

@@ -34,10 +34,9 @@ class Publisher:
         self._client = client
 
     def publish(self, spec: PublishSpec, progress: Progress) -> str:
-        """Build for all platforms and send it where the spec says; the digest, "" in a dry run.
+        """Build for all platforms into the spec's archive; the digest, "" in a dry run.
 
-        An archive is whole or not there. Raises EngineError that names the registry and what
-        to type, with nothing half done that a retry would stumble over.
+        Raises EngineError, and then the archive may be there in part.
         """
         argv = preview.publish_argv(spec, "", self._client)
         if not log.command(preview.build_text(argv, spec.build.dockerfile)):
@@ -49,7 +48,10 @@ class Publisher:
             try:
                 buildx.run(argv, spec.build.dockerfile, progress)
             except ProcessError as error:
-                raise explained(spec.build.tag, error) from None
+                problem = f"the build failed with {error.problem}"
+                raise explained(
+                    spec.build.tag, error.tail, otherwise=problem, hint=error.hint
+                ) from None
             return str(json.loads(metadata.read_bytes())["containerimage.digest"])
 
     def platforms(self, builder: str) -> tuple[str, ...]:
@@ -77,7 +79,7 @@ class Publisher:
         try:
             return process.run(argv).stdout
         except ProcessError as error:
-            refused = explained(reference, error)
+            refused = explained(reference, error.tail)
             if isinstance(refused, NotFoundError):
                 return None
             raise refused from None
@@ -87,32 +89,34 @@ class Publisher:
         try:
             process.change(preview.retag_argv(source, tags, self._client))
         except ProcessError as error:
-            raise explained(source, error) from None
+            raise explained(source, error.tail) from None
 
 
-def explained(subject: str, error: ProcessError) -> EngineError:
-    """A failed build or question to a registry, in words that say what to do."""
-    text = error.tail
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    last = next((line for line in reversed(lines) if "ERROR" in line), (lines or [""])[-1])
+def explained(subject: str, said: str, *, otherwise: str = "", hint: str = "") -> EngineError:
+    """What a registry or a builder ``said`` about a reference, in words that say what to do.
+
+    ``otherwise`` is the problem, and ``hint`` its remedy, when nothing of it is known.
+    """
+    lines = [line.strip() for line in said.splitlines() if line.strip()] or [""]
+    last = next((line for line in reversed(lines) if "ERROR" in line), lines[-1])
     cause = re.sub(r"^.*?ERROR:\s*", "", last)
-    host = subject.partition("/")[0]
-    if _FULL.search(text):
+    host, end = subject.partition("/")[0], _end(cause)
+    if _FULL.search(said):
         return EngineError(subject, "no space is left on the device", hint="docker system df")
     if _WANTS_LOGIN.search(cause):
-        return EngineError(subject, f"{host} refuses: {_end(cause)}", hint=f"docker login {host}")
+        return EngineError(subject, f"{host} refuses: {end}", hint=f"docker login {host}")
     if _NOT_TRUSTED.search(cause):
         return EngineError(
-            subject, f"{host} is not trusted: {_end(cause)}",
+            subject, f"{host} is not trusted: {end}",
             hint=f"put its authority into /etc/docker/certs.d/{host}/ca.crt",
         )  # fmt: skip
     if _UNREACHABLE.search(cause):
         return EngineError(
-            subject, f"{host} does not answer: {_end(cause)}", hint="run it again when it does"
+            subject, f"{host} does not answer: {end}", hint="run it again when it does"
         )
     if _NOT_THERE.search(cause):
-        return NotFoundError(subject, _end(cause))
-    return EngineError(subject, f"failed with {error.problem}", hint=error.hint)
+        return NotFoundError(subject, end)
+    return EngineError(subject, otherwise or end, hint=hint)
 
 
 def _end(cause: str) -> str:

@@ -10,12 +10,14 @@ from urllib.parse import urlsplit
 import aifo_tasks
 from aifo_tasks import certificates, log, native
 from aifo_tasks.engine.api import BuildSpec, Engine, ImageState
+from aifo_tasks.errors import EngineError, NotFoundError
 from aifo_tasks.image import base as bases
 from aifo_tasks.image import recipe as recipes
 from aifo_tasks.image.base import Base, Pull
 from aifo_tasks.image.bootstrap import alone
 from aifo_tasks.image.recipe import Recipe
 from aifo_tasks.model import PROXIES, Image, Toolchain
+from aifo_tasks.registry import references
 from aifo_tasks.registry.references import Prefixes
 from aifo_tasks.value import dataclass
 
@@ -41,7 +43,7 @@ def ensure(
     no_cache: bool = False,
     consent: bool = False,
 ) -> Built:
-    """Build the image unless the engine has it and it is what the files ask for.
+    """Build the image unless the engine, or the internal registry, has it as the files ask for it.
 
     ``no_cache`` builds always. ``pull="always"`` asks the base's registry too. ``consent``
     allows programs to be installed that a bootstrapped base needs.
@@ -55,6 +57,10 @@ def ensure(
         state = engine.image(image.reference)
         if not force and stale(state, image, platform=platform) is None:
             return _up_to_date(image, state)  # another process built it while we waited
+        if not force and pull != "never":
+            found = _pulled(engine, image, prefixes)
+            if found is not None:
+                return found
         base = bases.ensure(engine, image, prefixes=prefixes, pull=pull, consent=consent)
         recipe = recipes.recipe(image, version=base.version, base=base.digest, platform=platform)
         reason = "a build without cache was asked for"
@@ -75,13 +81,14 @@ def stale(state: ImageState | None, image: Image, *, platform: str = "") -> str 
         return MISSING
     labels = state.labels
     built_for = recipes.recorded(labels).get("platform", "")
-    if labels.get(recipes.DECLARED) == recipes.inputs(image) and platform in {"", built_for}:
+    fits = not platform or platform in built_for.split(",")
+    if fits and labels.get(recipes.DECLARED) == recipes.inputs(image):
         return None
     recipe = recipes.recipe(
         image,
         version=labels.get(recipes.TOOL_VERSION, ""),
         base=labels.get(recipes.BASE, ""),
-        platform=platform or built_for,
+        platform=built_for if fits else platform,
     )
     return _difference(state, recipe) or None
 
@@ -114,6 +121,32 @@ def _build(
     spec = build_spec(image, base, recipe, (engine.info().platform,), no_cache=no_cache)
     state = engine.build(spec, lambda line: log.progress(image.name, line))
     return Built(reference=image.reference, id=state.id, reason=reason)
+
+
+def _pulled(engine: Engine, image: Image, prefixes: Prefixes) -> Built | None:
+    """The image as somebody published it from the same recipe; None when nobody did.
+
+    Only the internal registry is asked: a name of ours means nothing to any other.
+    """
+    if not prefixes.internal.value:
+        return None
+    published = f"{image.name}:{recipes.tag(image)}"
+    reference = references.resolve(published, prefixes, internal=True).reference
+    try:
+        state = engine.pull(reference, lambda line: log.progress(image.name, line))
+    except NotFoundError:
+        return None
+    except EngineError as error:
+        log.step(image.name, f"not pulled from {reference}: {bases.short(error.problem)}")
+        return None
+    if log.is_dry_run():
+        return None
+    wrong = stale(state, image, platform=engine.info().platform)
+    if wrong is not None:
+        log.step(image.name, f"not taken from {reference}: {wrong}")
+        return None
+    state = engine.tag(reference, image.reference)
+    return Built(reference=image.reference, id=state.id, reason=f"pulled as {reference}")
 
 
 def say(image: Image, base: Base, reason: str) -> None:

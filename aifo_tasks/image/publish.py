@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shlex
+from collections.abc import Iterator
+from pathlib import Path
 
 from aifo_tasks import files, log
-from aifo_tasks.engine.api import Engine, Progress, PublishSpec
+from aifo_tasks.engine.api import BuildSpec, Engine, Progress, PublishSpec
 from aifo_tasks.engine.publishing import Publisher
 from aifo_tasks.errors import AifoError, EngineError
 from aifo_tasks.image import base as bases
 from aifo_tasks.image import build, oci, target
 from aifo_tasks.image import recipe as recipes
 from aifo_tasks.image.base import Pull
-from aifo_tasks.image.recipe import Recipe
 from aifo_tasks.image.target import Target, Wish
 from aifo_tasks.model import Image
 from aifo_tasks.registry import references
@@ -23,9 +25,6 @@ from aifo_tasks.value import dataclass
 
 EPOCH = "SOURCE_DATE_EPOCH"
 """The one time that stands in a published image (reproducible-builds.org)."""
-
-RECIPE_TAG = "recipe-"
-"""What begins the tag that names a published image by what it was made of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,24 +78,38 @@ def publish(engine: Engine, publisher: Publisher, image: Image, order: Order) ->
     spec = build.build_spec(image, base, recipe, goal.platforms, no_cache=order.no_cache)
     arguments = (*spec.arguments, (EPOCH, os.environ.get(EPOCH) or "0"))
     spec = dataclasses.replace(spec, tag=goal.reference, arguments=arguments)
+    content = None
     if goal.kind == "engine":
-        spec = dataclasses.replace(spec, platform=platform)
-        engine.build(spec, _progress(goal))
+        engine.build(dataclasses.replace(spec, platform=platform), _progress(goal))
         log.step(goal.reference, "is in the engine")
-        return Published(target=goal, recipe=recipe.digest, base=base.digest, version=base.version)
-    wanted = PublishSpec(
-        build=spec,
-        platforms=goal.platforms,
-        builder=order.builder,
-        cache_from=tuple(map(_cache_from, order.cache_from)),
-        cache_to=tuple(map(_cache_to, order.cache_to)),
-        attest=order.attest,
-    )
-    send = _archived if goal.kind == "archive" else _pushed
-    content = send(publisher, wanted, goal, recipe)
+    else:
+        content = _sent(engine, publisher, goal, spec, order)
+        if goal.kind == "registry":
+            name = references.name(goal.reference)
+            source = f"{name}@{content.digest}" if content is not None else goal.reference
+            publisher.retag(source, f"{name}:{recipes.tag(image)}")
     return Published(
         target=goal, recipe=recipe.digest, base=base.digest, version=base.version, content=content
     )
+
+
+def _sent(
+    engine: Engine, publisher: Publisher, goal: Target, spec: BuildSpec, order: Order
+) -> oci.Content | None:
+    """Build into an archive, check it, and only then let anybody see it."""
+    with _scratch(goal) as archive:
+        content = None
+        if engine.info().containerd_store:
+            content = _built(publisher, archive, goal, spec, order)
+        else:
+            _saved(engine, archive, goal, spec)
+        if goal.archive is not None:
+            _keep(archive, goal.archive)
+            log.step(goal.reference, f"{goal.why}: written to {goal.archive}{_at(content)}")
+        else:
+            content = _pushed(engine, publisher, archive, goal, content)
+            log.step(goal.reference, f"pushed{_at(content)}")
+        return content
 
 
 def check_platforms(buildable: tuple[str, ...], wanted: tuple[str, ...]) -> None:
@@ -121,67 +134,97 @@ def check_content(subject: str, content: oci.Content, wanted: tuple[str, ...]) -
         raise AifoError(subject, f"lacks {', '.join(missing)}", hint="run it again")
 
 
-def recipe_tag(reference: str, recipe: str) -> str:
-    """The reference that names an image by its recipe's digest, beside one with another tag."""
-    return f"{references.name(reference)}:{RECIPE_TAG}{recipe[:32]}"
-
-
-def _archived(
-    publisher: Publisher, spec: PublishSpec, goal: Target, _recipe: Recipe
-) -> oci.Content | None:
-    """Build into a file beside the archive's place, check it, and only then give it its name."""
-    assert goal.archive is not None
-    part = goal.archive.with_name(f".{goal.archive.name}.part")
-    files.make_directory(goal.archive.parent, mode=0o755)
+@contextlib.contextmanager
+def _scratch(goal: Target) -> Iterator[Path]:
+    """Where the archive is written; beside its own place, if it has one, and gone afterwards."""
+    name = f".{references.name(goal.reference).rpartition('/')[2]}-{os.getpid()}.part"
+    directory = goal.archive.parent if goal.archive else files.cache_dir() / "publish"
+    files.make_directory(directory, mode=0o755)
+    path = directory.absolute() / name
     try:
-        spec = dataclasses.replace(spec, archive=part.absolute())
-        digest = publisher.publish(spec, _progress(goal))
-        content = None
-        if digest:
-            content = oci.read(part)
-            _check_digest(str(goal.archive), content.digest, digest)
-            check_content(str(goal.archive), content, goal.platforms)
-        if log.command(f"mv -f {shlex.quote(str(part))} {shlex.quote(str(goal.archive))}"):
-            part.replace(goal.archive)
+        yield path
     finally:
         if not log.is_dry_run():
-            part.unlink(missing_ok=True)
-    log.step(goal.reference, f"{goal.why}: written to {goal.archive}" + _at(digest))
+            path.unlink(missing_ok=True)
+
+
+def _built(
+    publisher: Publisher, archive: Path, goal: Target, spec: BuildSpec, order: Order
+) -> oci.Content | None:
+    """Build into ``archive``: whole, of the digest that was built, and for every platform."""
+    wanted = PublishSpec(
+        build=spec,
+        platforms=goal.platforms,
+        archive=archive,
+        builder=order.builder,
+        cache_from=tuple(map(_cache_from, order.cache_from)),
+        cache_to=tuple(map(_cache_to, order.cache_to)),
+        attest=order.attest,
+    )
+    digest = publisher.publish(wanted, _progress(goal))
+    if not digest:
+        return None
+    content = oci.read(archive)
+    _check_digest(goal.reference, content.digest, digest)
+    check_content(goal.reference, content, goal.platforms)
     return content
+
+
+def _saved(engine: Engine, archive: Path, goal: Target, spec: BuildSpec) -> None:
+    """The same where the engine's store keeps one platform of an image; its format may be
+    docker's own."""
+    with _in_engine(engine, goal):
+        (platform,) = goal.platforms
+        engine.build(dataclasses.replace(spec, platform=platform), _progress(goal))
+        engine.save(goal.reference, archive)
+
+
+def _keep(archive: Path, place: Path) -> None:
+    if log.command(f"mv -f {shlex.quote(str(archive))} {shlex.quote(str(place))}"):
+        archive.replace(place)
 
 
 def _pushed(
-    publisher: Publisher, spec: PublishSpec, goal: Target, recipe: Recipe
+    engine: Engine, publisher: Publisher, archive: Path, goal: Target, built: oci.Content | None
 ) -> oci.Content | None:
-    """Push, read back what the registry has now, and name it by its recipe as well."""
-    digest = publisher.publish(spec, _progress(goal))
-    source, content = goal.reference, None
-    if digest:
-        source = f"{references.name(goal.reference)}@{digest}"
-        document = publisher.manifest(goal.reference)
-        if document is None:
-            raise EngineError(
-                goal.reference, "was pushed, and the registry has none", hint="run it again"
-            )
-        _check_digest(goal.reference, oci.digest_of(document), digest)
-        content = oci.content(digest, document)
-        check_content(goal.reference, content, goal.platforms)
-    publisher.retag(source, recipe_tag(goal.reference, recipe.digest))
-    log.step(goal.reference, "pushed" + _at(digest))
+    """Push through the engine, and see what the registry has now."""
+    with _in_engine(engine, goal):
+        engine.load(archive, goal.reference)
+        engine.push(goal.reference, _progress(goal))
+    if log.is_dry_run():
+        return None
+    document = publisher.manifest(goal.reference)
+    if document is None:
+        raise EngineError(goal.reference, "was pushed and is not there", hint="run it again")
+    content = oci.content(oci.digest_of(document), document)
+    if built is not None:
+        _check_digest(goal.reference, content.digest, built.digest)
+    check_content(goal.reference, content, goal.platforms)
     return content
+
+
+@contextlib.contextmanager
+def _in_engine(engine: Engine, goal: Target) -> Iterator[None]:
+    """The engine forgets the name again, unless it knew it before."""
+    was_there = engine.image(goal.reference) is not None
+    try:
+        yield
+    finally:
+        if not was_there:
+            engine.remove_image(goal.reference)
 
 
 def _check_digest(subject: str, found: str, expected: str) -> None:
     if found != expected:
-        raise AifoError(subject, f"is {found} there, and {expected} was built", hint="run it again")
+        raise AifoError(subject, f"is {found}, and {expected} was built", hint="run it again")
 
 
 def _progress(goal: Target) -> Progress:
     return lambda line: log.progress(goal.reference, line)
 
 
-def _at(digest: str) -> str:
-    return f", {digest}" if digest else ""
+def _at(content: oci.Content | None) -> str:
+    return f", {content.digest}" if content is not None else ""
 
 
 def _cache_from(word: str) -> str:

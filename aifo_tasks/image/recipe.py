@@ -155,6 +155,11 @@ def inputs(image: Image) -> str:
     return files.digest(VERSION, repr(declared), files.digest_tree(image.context), *shared, *shim)
 
 
+def tag(image: Image) -> str:
+    """The tag of a published image that was made from what is declared, on any base."""
+    return f"recipe-{inputs(image)[:32]}"
+
+
 def explain(labels: Mapping[str, str], new: Recipe) -> str:
     """Which input of a built image is another now, in words; "" when none is."""
     if labels.get(RECIPE) == new.digest:

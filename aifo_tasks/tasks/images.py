@@ -69,7 +69,8 @@ def build(kind: str, *, pull: str, no_cache: bool, yes: bool, **options: Any) ->
         consent=yes,
     )
     if built.reason is not None:
-        log.step(built.reference, f"built; sidecars that run keep the one before: {_NEXT}")
+        how = "pulled" if built.reason.startswith("pulled") else "built"
+        log.step(built.reference, f"{how}; sidecars that run keep the one before: {_NEXT}")
 
 
 _NEXT = "doit sidecar_stop"

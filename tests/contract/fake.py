@@ -31,6 +31,7 @@ from aifo_tasks.engine.api import (
     VolumeState,
 )
 from aifo_tasks.errors import ConflictError, EngineError, NotFoundError
+from aifo_tasks.image import oci
 from tests.contract.fake_stream import FakeStream
 
 Program = Callable[[ContainerSpec], Finished | None]
@@ -135,6 +136,23 @@ class Fake:
         if not tarfile.is_tarfile(archive):
             raise EngineError(reference, f"{archive} cannot be loaded")
         return self._add_image(reference, _content(archive), {})
+
+    def push(self, reference: str, progress: Progress) -> None:
+        if self._announce("push", shlex.join(preview.push_argv(reference))):
+            self._required_image(reference)
+            progress("Preparing")
+            raise EngineError(reference, "no registry answers")
+
+    def save(self, reference: str, archive: Path) -> None:
+        if self._announce("save", shlex.join(preview.save_argv(reference, str(archive)))):
+            self._required_image(reference)
+            oci.write(archive, reference, [("linux/amd64", Path(__file__))])
+
+    def tag(self, reference: str, name: str) -> ImageState:
+        if not self._announce("tag", shlex.join(preview.tag_argv(reference, name))):
+            return ImageState(id="", platform="")
+        self.images[_tagged(name)] = self._required_image(reference)
+        return self.images[_tagged(name)]
 
     def remove_image(self, reference: str) -> None:
         if self._announce("remove_image", shlex.join(preview.remove_image_argv(reference))):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from aifo_tasks import log
 from aifo_tasks.engine.api import BuildSpec, ImageState, ImportSpec
-from aifo_tasks.errors import ConflictError, EngineError
+from aifo_tasks.errors import ConflictError, EngineError, NotFoundError
 from aifo_tasks.image import oci
 from tests.contract.conftest import Recording, Scratch
 
@@ -81,6 +82,50 @@ def test_an_archive_is_loaded_under_its_name(
     state = scratch.engine.load(archive, tag)
     assert state == scratch.engine.image(tag)
     assert state.platform == platform
+
+
+@pytest.fixture
+def own(scratch: Scratch, root_archive: Path) -> str:
+    """An image of the test's own, which others do not need afterwards."""
+    name = f"{scratch.name}:1"
+    scratch.engine.import_image(ImportSpec(archive=root_archive, tag=name))
+    return name
+
+
+def test_what_was_saved_can_be_loaded(scratch: Scratch, own: str, tmp_path: Path) -> None:
+    archive = tmp_path / "image.tar"
+    scratch.engine.save(own, archive)
+    scratch.engine.remove_image(own)
+    assert scratch.engine.image(own) is None
+    state = scratch.engine.load(archive, own)
+    assert state == scratch.engine.image(own)
+    assert state.platform == scratch.engine.info().platform
+
+
+def test_nobody_answers_a_push(scratch: Scratch, own: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        name = f"127.0.0.1:{listener.getsockname()[1]}/{scratch.name}:1"
+    scratch.engine.tag(own, name)
+    with pytest.raises(EngineError) as caught:
+        scratch.engine.push(name, silent)
+    scratch.engine.remove_image(name)
+    assert caught.value.subject == name
+
+
+def test_a_further_name_is_the_same_image(scratch: Scratch, own: str) -> None:
+    name = f"localhost/{scratch.name}:2"
+    state = scratch.engine.tag(own, name)
+    assert state == scratch.engine.image(name)
+    original = scratch.engine.image(own)
+    assert original is not None
+    assert state.id == original.id
+    scratch.engine.remove_image(name)
+    assert scratch.engine.image(own) is not None
+
+
+def test_what_is_not_there_gets_no_name(scratch: Scratch) -> None:
+    with pytest.raises(NotFoundError):
+        scratch.engine.tag(f"{scratch.name}:none", f"{scratch.name}:2")
 
 
 def test_what_is_no_image_is_not_loaded(scratch: Scratch, tmp_path: Path) -> None:

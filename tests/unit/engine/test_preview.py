@@ -169,27 +169,25 @@ def test_a_build() -> None:
     assert preview.build_argv(BUILD, PODMAN) == (*PODMAN, "build", *BUILD_WORDS)
 
 
-PUBLISH = PublishSpec(build=BUILD, platforms=("linux/amd64", "linux/arm64"))
+PUBLISH = PublishSpec(
+    build=BUILD, platforms=("linux/amd64", "linux/arm64"), archive=Path("/a,b.tar")
+)
 
 
-PUSHED = "type=image,name=t:1,push=true,oci-mediatypes=true,store=false,unpack=false"
-PUSHED += ",rewrite-timestamp=true"
-
-
-def test_a_build_that_is_pushed() -> None:
-    assert preview.publish_argv(PUBLISH, "/tmp/m") == (
+def test_a_build_that_goes_out_of_the_engine() -> None:
+    assert preview.publish_argv(PUBLISH, "/m") == (
         *("docker", "buildx", "build", "--builder", "default", "--progress", "plain"),
         *("--provenance", "false", "--platform", "linux/amd64,linux/arm64"),
-        *("--metadata-file", "/tmp/m"),
-        *("--output", PUSHED),
+        *("--metadata-file", "/m"),
+        *("--output", 'type=oci,name=t:1,"dest=/a,b.tar",rewrite-timestamp=true'),
         *BUILD_WORDS[4:],
     )
 
 
-def test_a_build_into_an_archive_with_caches_and_attestations() -> None:
+def test_caches_attestations_and_another_builder() -> None:
     spec = dataclasses.replace(
         PUBLISH,
-        archive=Path("/a,b.tar"), builder="farm", cache_from=("type=registry,ref=c",),
+        builder="farm", cache_from=("type=registry,ref=c",),
         cache_to=("type=local,dest=d",), attest=True,
     )  # fmt: skip
     assert preview.publish_argv(spec, "m") == (
