@@ -24,6 +24,14 @@ static bool stat_self(struct stat *status)
 	uint32_t size = sizeof path;
 	return _NSGetExecutablePath(path, &size) == 0 && stat(path, status) == 0;
 #else
+	/* an emulator of another architecture answers the name rightly, and not the file */
+	char path[PATH_MAX];
+	ssize_t size = readlink("/proc/self/exe", path, sizeof path - 1);
+	if (size > 0) {
+		path[size] = '\0';
+		if (stat(path, status) == 0)
+			return true;
+	}
 	return stat("/proc/self/exe", status) == 0;
 #endif
 }

@@ -1,0 +1,132 @@
+"""A real image registry on loopback, and small bases for several platforms to put into it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import subprocess
+import tarfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aifo_tasks.image import bootstrap
+
+PLATFORMS = ("linux/amd64", "linux/arm64")
+APPLETS = ("sh", "ln", "uname", "cat", "true")
+
+
+class Registry:
+    """Debian's docker-registry with a storage of its own, until it is left."""
+
+    def __init__(self, directory: Path, *, http: str = "", more: str = "") -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.host = f"127.0.0.1:{free.getsockname()[1]}"
+        self._config = directory / "registry.yml"
+        self._log = directory / "registry.log"
+        self._config.write_text(
+            f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {directory / 'blobs'}}}}}\n"
+            f"http: {{addr: {self.host}{http}}}\n{more}"
+        )
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Registry:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        with self._log.open("ab") as output:
+            argv = ["docker-registry", "serve", str(self._config)]
+            self._child = subprocess.Popen(argv, stdout=output, stderr=output)
+        host, _, port = self.host.partition(":")
+        for _ in range(200):
+            with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
+                return
+            if self._child.poll() is not None:
+                break
+            time.sleep(0.05)
+        pytest.fail(f"the registry did not start: {self._log.read_text()}")
+
+    def stop(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+
+    def tags(self, name: str) -> list[str]:
+        """The tags of a repository; none when there is no such repository."""
+        try:
+            with urllib.request.urlopen(f"http://{self.host}/v2/{name}/tags/list") as answer:
+                found: dict[str, Any] = json.load(answer)
+        except urllib.error.HTTPError:
+            return []
+        return sorted(found["tags"] or [])
+
+
+def small_roots(directory: Path) -> list[tuple[str, Path]]:
+    """Debian's static busybox for each platform, as a root file system of a few commands."""
+    return [(platform, _small_root(directory, platform)) for platform in PLATFORMS]
+
+
+def _small_root(directory: Path, platform: str) -> Path:
+    architecture = bootstrap.architecture_of(platform)
+    fetched = directory / f"{architecture}.tar"
+    subprocess.run(
+        ["mmdebstrap", "--quiet", "--variant=extract", f"--architectures={architecture}",
+         f"--keyring={bootstrap.KEYRING}", "--include=busybox-static", "bookworm", fetched],
+        check=True,
+    )  # fmt: skip
+    with tarfile.open(fetched) as tar:
+        program = tar.extractfile("./bin/busybox").read()  # type: ignore[union-attr]
+    small = directory / f"small-{architecture}.tar"
+    with tarfile.open(small, "w") as tar:
+        for name in ("bin", "tmp"):
+            tar.addfile(_member(name, tarfile.DIRTYPE, 0o1777))
+        busybox = _member("bin/busybox", tarfile.REGTYPE, 0o755)
+        busybox.size = len(program)
+        tar.addfile(busybox, BytesIO(program))
+        for applet in APPLETS:
+            link = _member(f"bin/{applet}", tarfile.SYMTYPE, 0o777)
+            link.linkname = "busybox"
+            tar.addfile(link)
+    return small
+
+
+def _member(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
+    found = tarfile.TarInfo(name)
+    found.type, found.mode = kind, mode
+    return found
+
+
+@contextlib.contextmanager
+def second_engine(directory: Path) -> Iterator[str]:
+    """Another docker engine on this machine, with nothing in it; its address."""
+    endpoint = f"unix://{directory}/docker.sock"
+    (directory / "daemon.json").write_text('{"features": {"containerd-snapshotter": true}}')
+    with (directory / "log").open("wb") as output:
+        child = subprocess.Popen(
+            ["dockerd", "--data-root", directory / "data", "--exec-root", directory / "exec",
+             "--pidfile", directory / "pid", "--host", endpoint, "--bridge", "none",
+             "--iptables=false", "--config-file", directory / "daemon.json"],
+            stdout=output, stderr=output, start_new_session=True,
+        )  # fmt: skip
+    try:
+        for _ in range(300):
+            argv = ["docker", "--host", endpoint, "version"]
+            if subprocess.run(argv, capture_output=True, check=False).returncode == 0:
+                break
+            assert child.poll() is None, (directory / "log").read_text()
+            time.sleep(0.1)
+        yield endpoint
+    finally:
+        child.terminate()
+        child.wait(timeout=30)

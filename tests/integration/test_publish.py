@@ -1,0 +1,225 @@
+"""Images for several platforms: into archives and registries, read back, found again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aifo_tasks.engine import docker as engines
+from aifo_tasks.image import oci
+from tests.integration.project import BIN, docker
+from tests.integration.registries import (
+    PLATFORMS,
+    Registry,
+    second_engine,
+    small_roots,
+)
+
+NAME = f"aifo-test-published-{os.getpid()}"
+BOTH = f"PLATFORMS={','.join(PLATFORMS)}"
+TOOLCHAINS = """\
+toolchains:
+  small:
+    image:
+      name: {name}
+      context: image
+      base: [{{reference: "{base}:{{version}}", version: "1"}}]
+      shims: true
+    tools: [node]
+"""
+DOCKERFILE = "ARG BASE\nFROM ${BASE}\nRUN uname -m > /machine\n"
+
+
+class Small:
+    """A project with one small toolchain over a base for two platforms."""
+
+    def __init__(self, path: Path, base: str) -> None:
+        self.path = path
+        (path / "image").mkdir(parents=True)
+        (path / "image" / "Dockerfile.j2").write_text(DOCKERFILE)
+        (path / "toolchains.yaml").write_text(TOOLCHAINS.format(name=NAME, base=base))
+
+    def doit(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [BIN / "aifo", "run", *words],
+            cwd=self.path, env={**os.environ, **environment},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with Registry(tmp_path_factory.mktemp("registry")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def base(engine_endpoint: str, registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A base for two platforms in the registry, which no engine has."""
+    directory = tmp_path_factory.mktemp("base")
+    name = f"{registry.host}/base"
+    archive = directory / "base.oci.tar"
+    oci.write(archive, f"{name}:1", small_roots(directory))
+    engine = engines.connect(engine_endpoint)
+    engine.load(archive, f"{name}:1")
+    engine.push(f"{name}:1", lambda _: None)
+    engine.remove_image(f"{name}:1")
+    return name
+
+
+@pytest.fixture(scope="module")
+def other_engine() -> Iterator[str]:
+    directory = tempfile.TemporaryDirectory(prefix="aifo-e")  # a socket's path is short
+    with directory as name, second_engine(Path(name)) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def project(base: str, tmp_path: Path) -> Iterator[Small]:
+    yield Small(tmp_path / "p", base)
+    listed = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
+    for name in listed:
+        if NAME in name or name.startswith(base):
+            docker("image", "rm", "--force", name)
+
+
+def raw(reference: str) -> dict[str, object]:
+    """What skopeo, which is not ours, finds there."""
+    argv = ["skopeo", "inspect", "--raw", "--tls-verify=false", reference]
+    done = subprocess.run(argv, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+def test_a_push_is_read_back_and_named_by_its_recipe(project: Small, registry: Registry) -> None:
+    target = f"{registry.host}/team/"
+    done = project.doit("build_image:small", BOTH, "PUSH=1", f"REGISTRY={target}")
+    assert done.returncode == 0, done.stderr
+    latest, recipe = registry.tags(f"team/{NAME}")
+    assert latest == "latest"
+    assert recipe.startswith("recipe-")
+    found = raw(f"docker://{target}{NAME}:latest")
+    assert found == raw(f"docker://{target}{NAME}:{recipe}")
+    content = oci.content("", json.dumps(found).encode())
+    assert tuple(content.platforms) == PLATFORMS
+    assert f"{target}{NAME}:latest: pushed, sha256:" in done.stderr
+    # the engine has it no more than before
+    assert NAME not in docker("image", "ls", "--format", "{{.Repository}}")
+    for platform, machine in zip(PLATFORMS, ("x86_64", "aarch64"), strict=True):
+        run = ["run", "--rm", "--platform", platform, f"{target}{NAME}:latest"]
+        script = "cat /machine; node; echo $?"
+        printed = docker(*run, "sh", "-c", f"({script}) 2>&1")
+        assert printed == (
+            f"{machine}\naifo-shim: node: no tool-exec proxy configured (AIFO_TOOLEEXEC_URL)\n86\n"
+        )
+        docker("image", "rm", "--force", f"{target}{NAME}:latest")
+
+
+def test_an_archive_is_valid_and_the_same_each_time(project: Small) -> None:
+    digests = []
+    for words in (["PUSH=1"], ["NO_CACHE=1"]):
+        done = project.doit("build_image:small", BOTH, *words)
+        assert done.returncode == 0, done.stderr
+        why = "PUSH=1 and no REGISTRY" if words == ["PUSH=1"] else "2 platforms"
+        assert f"{NAME}:latest: {why}: written to dist/{NAME}-latest.oci.tar" in done.stderr
+        archive = project.path / "dist" / f"{NAME}-latest.oci.tar"
+        digests.append(oci.read(archive).digest)
+        assert [path.name for path in archive.parent.iterdir()] == [archive.name]
+    assert digests[0] == digests[1]
+    content = oci.content("", json.dumps(raw(f"oci-archive:{archive}")).encode())
+    assert tuple(content.platforms) == PLATFORMS
+    assert f"Loaded image: {NAME}:latest" in docker("load", "--input", str(archive))
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["REGISTRY=team/"], "REGISTRY: 'team/' names no host and would mean Docker Hub"),
+        (["PLATFORMS=linux/sparc64"], "PLATFORMS: nothing here runs programs for linux/sparc64"),
+        (["PLATFORMS=amd64"], "PLATFORMS: 'amd64' is no platform of a toolchain"),
+        (["TAG=a b"], "TAG: 'a b' is no tag"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_built(
+    project: Small, words: list[str], problem: str
+) -> None:
+    done = project.doit("publish_image:small", *words)
+    assert done.returncode in {1, 3}  # the engine's no, or nothing that can be meant
+    assert problem in done.stderr
+    assert "building" not in done.stderr
+    assert not (project.path / "dist").exists()
+
+
+def test_an_image_of_another_platform_and_tag_goes_into_the_engine(project: Small) -> None:
+    done = project.doit("build_image:small", "PLATFORMS=linux/arm64", "TAG=arm")
+    assert done.returncode == 0, done.stderr
+    run = ["run", "--rm", "--platform", "linux/arm64", f"{NAME}:arm", "cat", "/machine"]
+    assert docker(*run) == "aarch64\n"
+
+
+def test_a_registry_that_is_gone_is_named_and_a_retry_works(project: Small, tmp_path: Path) -> None:
+    with Registry(tmp_path) as gone:
+        gone.stop()
+        words = ["publish_image:small", BOTH, f"REGISTRY={gone.host}/team/"]
+        done = project.doit(*words)
+        assert done.returncode == 1
+        assert f"{gone.host}/team/{NAME}:latest: {gone.host} does not answer" in done.stderr
+        gone.start()
+        assert (again := project.doit(*words)).returncode == 0, again.stderr
+        assert "latest" in gone.tags(f"team/{NAME}")
+
+
+def test_a_registry_that_wants_a_login_is_named_with_the_command(
+    project: Small, tmp_path: Path
+) -> None:
+    users = subprocess.run(
+        ["htpasswd", "-Bbn", "user", "secret"], capture_output=True, text=True, check=True
+    ).stdout
+    (tmp_path / "users").write_text(users)
+    more = f"auth: {{htpasswd: {{realm: test, path: {tmp_path / 'users'}}}}}\n"
+    with Registry(tmp_path, more=more) as private:
+        words = ["publish_image:small", f"REGISTRY={private.host}/team/"]
+        own = {"DOCKER_CONFIG": str(tmp_path / "docker")}
+        done = project.doit(*words, **own)
+        assert done.returncode == 1
+        assert f"{private.host} refuses" in done.stderr
+        assert f"hint: docker login {private.host}" in done.stderr
+        subprocess.run(
+            ["docker", "login", "--username", "user", "--password-stdin", private.host],
+            input=b"secret", env={**os.environ, **own}, check=True, capture_output=True,
+        )  # fmt: skip
+        assert (again := project.doit(*words, **own)).returncode == 0, again.stderr
+
+
+def test_another_engine_builds_nothing_that_was_published(
+    project: Small, registry: Registry, other_engine: str
+) -> None:
+    prefix = f"{registry.host}/shared"
+    done = project.doit("publish_image:small", BOTH, f"REGISTRY={prefix}/")
+    assert done.returncode == 0, done.stderr
+    own = {"DOCKER_HOST": other_engine, "AIFO_CODER_INTERNAL_REGISTRY_PREFIX": prefix}
+    pulled = project.doit("build_image:small", **own)
+    assert pulled.returncode == 0, pulled.stderr
+    assert f"{NAME}:latest: pulled; sidecars" in pulled.stderr
+    assert "building" not in pulled.stderr
+    again = project.doit("build_image:small", **own)
+    assert "build_image:small: up to date" in again.stdout + again.stderr
+
+
+def test_a_mirror_gives_the_base(project: Small, registry: Registry, tmp_path: Path) -> None:
+    more = f"proxy: {{remoteurl: http://{registry.host}}}\n"
+    text = (project.path / "toolchains.yaml").read_text()
+    (project.path / "toolchains.yaml").write_text(text.replace(f"{registry.host}/base", "base"))
+    with Registry(tmp_path, more=more) as mirror:
+        done = project.doit("build_image:small", f"MIRROR_PREFIX={mirror.host}")
+        assert done.returncode == 0, done.stderr
+        assert "base sha256:" in done.stderr
+        assert f"{mirror.host}/base:1 was pulled (command line)" in done.stderr
+        docker("image", "rm", "--force", f"{mirror.host}/base:1")
