@@ -10,9 +10,9 @@ import socket
 from collections.abc import Callable, Sequence
 
 from aifo_tasks.errors import SidecarLostError
-from aifo_tasks.toolexec import frames, launcher
+from aifo_tasks.toolexec import frames
 from aifo_tasks.toolexec.frames import Decoder, Exit, Failed, Frame, FrameError, Type
-from aifo_tasks.toolexec.launcher import Peer, UnreachableError
+from aifo_tasks.toolexec.launcher import UnreachableError, Way
 from aifo_tasks.toolexec.upstream import NotStartedError
 from aifo_tasks.toolexec.waiting import writable
 
@@ -23,15 +23,15 @@ _HELLO = Frame(type=Type.HELLO).encode()
 
 
 class Direct:
-    """The way to an init whose socket is on this machine.
+    """An ``Upstream`` whose calls are connections to init, whichever way they are made.
 
     Making a connection and seeing who answers there takes longer than using it, so one that
     has been greeted waits for the next call. It also keeps init from ending for idleness.
     """
 
-    def __init__(self, peer: Peer, greeted: socket.socket | None = None) -> None:
-        self._peer = peer
-        self._place: tuple[int, int] | None = None
+    def __init__(self, way: Way, greeted: socket.socket | None = None) -> None:
+        self._way = way
+        self._place: object = None
         self._spare: socket.socket | None = None
         self._closed = False
         if greeted is not None:
@@ -74,7 +74,7 @@ class Direct:
         """A connection to init; when many come at once its queue is full for a moment."""
         while True:
             try:
-                return launcher.connect(self._peer, blocking=False)
+                return self._way.connect(blocking=False)
             except UnreachableError as error:
                 if error.reason != "busy":
                     raise
@@ -83,7 +83,7 @@ class Direct:
     def _take_spare(self) -> socket.socket | None:
         """The connection that waits, unless init has taken its socket away: then it leaves,
         and calls belong to whoever comes in its place."""
-        if self._place != _place(self._peer):
+        if self._place != self._way.place():
             self._drop_spare()
         spare, self._spare = self._spare, None
         return spare
@@ -97,14 +97,14 @@ class Direct:
         if self._spare is not None or self._closed:
             return
         with contextlib.suppress(UnreachableError):
-            spare = launcher.connect(self._peer, blocking=False)
+            spare = self._way.connect(blocking=False)
             with contextlib.suppress(OSError):  # shows when it is used
                 spare.send(_HELLO)
             self._keep(spare)
 
     def _keep(self, spare: socket.socket) -> None:
         self._spare = spare
-        self._place = _place(self._peer)
+        self._place = self._way.place()
 
 
 class DirectTool:
@@ -231,12 +231,3 @@ def _send(link: socket.socket, data: memoryview, descriptors: Sequence[int]) -> 
     if descriptors:
         return socket.send_fds(link, [data], list(descriptors))
     return link.send(data)
-
-
-def _place(peer: Peer) -> tuple[int, int] | None:
-    """Which file init's socket is; None when it is gone."""
-    try:
-        status = os.stat(peer.socket, follow_symlinks=False)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

@@ -72,6 +72,7 @@ class Type(enum.IntEnum):
 
 
 _TYPES = frozenset(Type)
+_LAST = frozenset({Type.EXIT, Type.FAILED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,11 @@ class Frame:
     type: Type
     payload: bytes = b""
     call: int = 0
+
+    @property
+    def is_last(self) -> bool:
+        """True when a relay says nothing more of this call."""
+        return self.type in _LAST or (self.type is Type.CLOSED and not self.payload)
 
     def encode(self) -> bytes:
         """The frame's bytes; FrameError when the payload or the call number is too large."""
@@ -278,9 +284,17 @@ def joined(call: bytes) -> bytes:
     return bytes(head) + call[_TERMINAL + 1 :]
 
 
-def credit(stream: int, count: int, call: int = 0) -> bytes:
-    """A frame that lets a stream's sender go on with so many bytes."""
-    return Frame(type=Type.CREDIT, payload=_CREDIT.pack(stream, count), call=call).encode()
+def credit(stream: int, count: int) -> bytes:
+    """The payload that lets a stream's sender go on with so many bytes."""
+    return _CREDIT.pack(stream, count)
+
+
+def credited(payload: bytes) -> tuple[int, int]:
+    """The stream whose sender may go on, and with how many bytes; FrameError."""
+    if len(payload) != _CREDIT.size:
+        raise FrameError("a credit frame is not a stream and a number of bytes")
+    stream, count = _CREDIT.unpack(payload)
+    return stream, count
 
 
 def _limit(kind: Type) -> int:

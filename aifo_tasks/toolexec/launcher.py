@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from aifo_tasks.errors import AifoError, SidecarLostError
 from aifo_tasks.toolexec import frames
@@ -26,6 +26,9 @@ from aifo_tasks.value import dataclass
 
 PATIENCE = 5.0
 """Seconds in which an init that runs answers a greeting."""
+
+
+_Connection = socket.socket  # where a field has the module's name
 
 
 class UnreachableError(AifoError):
@@ -43,9 +46,24 @@ class UnreachableError(AifoError):
         self.reason = reason
 
 
+class Way(Protocol):
+    """How a sidecar's init is reached."""
+
+    def connect(self, *, blocking: bool = True) -> socket.socket:
+        """A connection to exactly this init; UnreachableError otherwise.
+
+        Without ``blocking`` nothing waits: what would is said with the reason busy.
+        """
+        ...
+
+    def place(self) -> object:
+        """Something else once calls belong to whoever comes in this init's place."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """A sidecar's init as it was recorded when the sidecar started, outside its reach.
+    """A sidecar's init as it was recorded when the sidecar started, outside its reach: a ``Way``.
 
     ``pid`` is its process on the host, ``start_time`` that process's, in clock ticks.
     """
@@ -53,6 +71,17 @@ class Peer:
     socket: Path
     pid: int
     start_time: int
+
+    def connect(self, *, blocking: bool = True) -> _Connection:
+        return connect(self, blocking=blocking)
+
+    def place(self) -> object:
+        """Which file its socket is; None when that is gone: then it leaves."""
+        try:
+            status = os.stat(self.socket, follow_symlinks=False)
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -138,7 +138,7 @@ class Relayed:
         """Give back the credit that a frame of output took."""
         count = len(frame.payload)
         if count:
-            self.carry.write(frames.credit(int(frame.type), count, call=self.number))
+            self.send(Type.CREDIT, frames.credit(int(frame.type), count))
 
     def feed(self, data: bytes) -> None:
         """Send input as there is credit for it, in a thread of its own, and close it."""

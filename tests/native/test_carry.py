@@ -159,7 +159,7 @@ def test_a_stalled_stream_stops_no_other(carry: Carry) -> None:
         call.send(Type.SIGNAL, bytes([signal.SIGTERM]))
     assert silent.end() == Exit(signalled=True, value=signal.SIGTERM)
     # what it had written waits for its reader, and its end with that
-    carry.write(frames.credit(Type.STDOUT, taken, call=1))
+    carry.send(Type.CREDIT, 1, frames.credit(Type.STDOUT, taken))
     assert stalled.end() == Exit(signalled=True, value=signal.SIGTERM)
 
 
@@ -313,6 +313,10 @@ def test_without_descriptors_a_call_fails_alone(started: Callable[..., Carry]) -
     assert first.rest()[0] == b"alive"
 
 
+def credit_frame(stream: int, count: int) -> bytes:
+    return Frame(type=Type.CREDIT, call=1, payload=frames.credit(stream, count)).encode()
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
@@ -331,10 +335,10 @@ def test_without_descriptors_a_call_fails_alone(started: Callable[..., Carry]) -
         (Frame(type=Type.CLOSED, call=1, payload=b"\3").encode(), "no meaning"),
         (Frame(type=Type.CLOSED, call=1, payload=b"\1\1").encode(), "no meaning"),
         (Frame(type=Type.CREDIT, call=1, payload=b"\1").encode(), "no meaning"),
-        (frames.credit(0, 1, call=1), "no meaning"),
-        (frames.credit(3, 1, call=1), "no meaning"),
-        (frames.credit(1, 1, call=1), "no meaning"),
-        (frames.credit(2, 0xFFFFFFFF, call=1), "no meaning"),
+        (credit_frame(0, 1), "no meaning"),
+        (credit_frame(3, 1), "no meaning"),
+        (credit_frame(1, 1), "no meaning"),
+        (credit_frame(2, 0xFFFFFFFF), "no meaning"),
         (Frame(type=Type.STDIN, call=1, payload=bytes(65536)).encode() * 6, "no meaning"),
     ],
 )  # fmt: skip

@@ -228,4 +228,13 @@ def test_signals_and_windows() -> None:
 
 
 def test_credit() -> None:
-    assert frames.credit(2, 65536, call=7) == b"\10\0\0\7\0\0\0\5\2\0\1\0\0"
+    assert frames.credit(2, 65536) == b"\2\0\1\0\0"
+    assert frames.credited(b"\2\0\1\0\0") == (2, 65536)
+    with pytest.raises(FrameError, match="credit"):
+        frames.credited(b"\2\0\1\0")
+
+
+def test_the_last_of_a_call() -> None:
+    last = {kind for kind in Type if Frame(type=kind).is_last}
+    assert last == {Type.EXIT, Type.FAILED, Type.CLOSED}
+    assert not Frame(type=Type.CLOSED, payload=b"\1").is_last
