@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -50,12 +51,23 @@ class Access:
     def token_file(self) -> Path:
         return self.directory / TOKEN_FILE
 
+    @property
+    def text(self) -> str:
+        """A shell command that makes a token where this one would be."""
+        path = shlex.quote(str(self.token_file))
+        made = f"(umask 077 && od -An -v -tx1 -N 32 /dev/urandom | tr -d ' \\n' > {path})"
+        return made if self._is_ours else f"{made} && chown {self.owner.text} {path}"
+
+    @property
+    def _is_ours(self) -> bool:
+        return (self.owner.uid, self.owner.gid) == (os.getuid(), os.getgid())
+
     def lay_out(self) -> None:
         """Make everything but the socket, where the directory's parent is."""
         self.directory.mkdir(mode=0o755, exist_ok=True)
         self.directory.chmod(0o755)
         files.write_quietly(self.token_file, self.token.encode())
-        if (self.owner.uid, self.owner.gid) != (os.getuid(), os.getgid()):
+        if not self._is_ours:
             os.chown(self.token_file, self.owner.uid, self.owner.gid)
         links = self.directory / LINKS
         if self.tools:

@@ -88,15 +88,22 @@ def image(engine: Engine, work: Workplace, choices: Choices, asked: str) -> str:
     return found.reference
 
 
-def plan(works: Sequence[Workplace], session: str, *, image: str, network: Network) -> Plan:
+def plan(
+    works: Sequence[Workplace], session: str, *, image: str, network: Network, notify: str = ""
+) -> Plan:
     """The container of an agent that calls these toolchains.
 
-    It sees the project and the volumes over its directories as the sidecars do.
+    It sees the project and the volumes over its directories as the sidecars do. ``notify`` is
+    the command that notifications run, if there is one.
     """
     url = f"unix://{PROXY_DIR}/{access.SOCKET}"
     first = works[0].plan
     covers = {target: volume for work in works for target, volume in work.plan.covers}
     variables = {"PATH": f"{SHIMS}:{SYSTEM_PATH}", **access.variables(url, PROXY_DIR)}
+    tools = {tool.name for each in works[0].config.toolchains for tool in each.tools}
+    if notify:
+        variables["AIFO_TOOLEEXEC_NOTIFY"] = notify
+        tools.add(notify)
     toolchain = Toolchain(
         kind=KIND,
         image=Image(name=KIND, context=Path(), base=(), taken=image),
@@ -118,7 +125,7 @@ def plan(works: Sequence[Workplace], session: str, *, image: str, network: Netwo
         owned=True,
         socket_dir=SOCKET_DIR,
         proxy_dir=PROXY_DIR,
-        shims=tuple(sorted(_tools(works[0]))),
+        shims=tuple(sorted(tools)),  # one of a toolchain that is not there says how to get it
     )
 
 
@@ -128,8 +135,3 @@ def over_tcp(plan: Plan, gateway: str, port: int) -> Plan:
     environment = tuple((dict(plan.toolchain.environment) | variables).items())
     toolchain = replace(plan.toolchain, environment=environment)
     return replace(plan, toolchain=toolchain, hosts=((HOST, gateway),))
-
-
-def _tools(work: Workplace) -> set[str]:
-    """Every declared one: a tool of a toolchain that is not there is told how to get it."""
-    return {tool.name for toolchain in work.config.toolchains for tool in toolchain.tools}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from aifo_tasks import log
 from aifo_tasks.config import notifications
 from aifo_tasks.errors import AifoError
-from aifo_tasks.session import ready, together
+from aifo_tasks.session import additions, ready, together
 from aifo_tasks.session.entrance import Entrance
 from aifo_tasks.session.serving import Serving
 from aifo_tasks.session.workplace import Choices, Workplace
@@ -53,7 +53,7 @@ def served(
             tokens=(token, *(entrance.token for entrance in entrances if entrance)),
             sidecars=tuple(sidecars),
             limits=stack.enter_context(limits.carried(_limits())),
-            notifier=_notifier(works[0]),
+            notifier=notifier(works[0]),
             audit=record,
         )
         for sidecar in sidecars:
@@ -89,7 +89,7 @@ def _sidecar(
     own = set(work.plan.environment()) - {"LANG"}  # the only one that is a wish of the caller's
 
     def renew() -> Running:
-        again = ready.get(work, choices)
+        again = ready.get(work, additions.wished(work.toolchain, choices))
         assert again is not None, "nobody serves in a dry run"
         found = _running(work, again)
         if entrance is not None:
@@ -158,6 +158,7 @@ def _number(variable: str, default: int) -> int:
     return int(text)
 
 
-def _notifier(work: Workplace) -> notify.Notifier | None:
+def notifier(work: Workplace) -> notify.Notifier | None:
+    """What ``/notify`` runs, if something is configured; AifoError when that cannot be."""
     command = work.config.notifications_command or notifications.command(os.environ)
     return notify.configured(command, os.environ) if command else None

@@ -10,11 +10,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aifo_tasks import files, log
-from aifo_tasks.session import agent, mounts, ready
-from aifo_tasks.session.access import SOCKET, Access
+from aifo_tasks.session import agent, mounts, ready, served
+from aifo_tasks.session.access import Access
 from aifo_tasks.session.agent import Transport
 from aifo_tasks.session.preview import print_call
-from aifo_tasks.session.served import served
 from aifo_tasks.session.workplace import Choices, Workplace
 from aifo_tasks.sidecar import ending, life, network, sessions
 from aifo_tasks.sidecar.identity import project_session
@@ -53,9 +52,12 @@ def run(works: Sequence[Workplace], choices: Choices, wish: Wish) -> int:
         works = [_own(work, session) for work in works]
         stack.callback(_end, engine, session, works)
         image = agent.image(engine, works[0], choices, wish.image)
-        plan = agent.plan(works, session, image=image, network=joined)
+        notifier = served.notifier(works[0])
+        plan = agent.plan(
+            works, session, image=image, network=joined, notify=notifier.name if notifier else ""
+        )
         token = secrets.token_hex(32)
-        serving = stack.enter_context(served(works, choices, session=session, token=token))
+        serving = stack.enter_context(served.served(works, choices, session=session, token=token))
         if wish.transport == "tcp":
             plan = _over_tcp(engine, plan, serving)
         for work in works:
@@ -66,7 +68,7 @@ def run(works: Sequence[Workplace], choices: Choices, wish: Wish) -> int:
         variables = dict(policy.forwarded(os.environ, plan.toolchain.forward, own))
         if greeted is None:
             print_call(plan.name, wish.command, wish.cwd, variables)
-            engine.remove_container(plan.name)
+            _print_end(engine, plan, works)
             return 0
         call = launcher.Call(argv=wish.command, cwd=wish.cwd, environment=variables)
         return launcher.attach(greeted.connection, call)
@@ -83,9 +85,9 @@ def _own(work: Workplace, session: str) -> Workplace:
 
 def _over_tcp(engine: Engine, plan: Plan, serving: Serving | None) -> Plan:
     """The plan of an agent that calls a port of the proxy's at its network's gateway."""
-    network.ensure(engine, plan)
     if serving is None:  # who knows what they will be
         return agent.over_tcp(plan, "host-gateway", 0)
+    network.ensure(engine, plan)
     gateway = network.gateway(engine, plan)
     return agent.over_tcp(plan, gateway, serving.listen_tcp(gateway))
 
@@ -95,12 +97,21 @@ def _let_in(plan: Plan, token: str, serving: Serving | None, transport: Transpor
     way = Access(
         directory=files.run_dir() / plan.name / "proxies", token=token, owner=plan.owner
     )  # fmt: skip
-    if serving is None:
-        log.step("proxy", f"doit itself takes the calls, at {way.directory / SOCKET}")
+    if not log.command(way.text) or serving is None:
+        where = f" at {way.socket}" if transport == "unix" else ""
+        log.step("proxy", f"doit itself takes the calls{where}")
         return
     way.lay_out()
     if transport == "unix":
         serving.listen_unix(way.socket)
+
+
+def _print_end(engine: Engine, plan: Plan, works: Sequence[Workplace]) -> None:
+    """What a dry run made nothing of, and so does not find at its end."""
+    for each in (plan, *(work.plan for work in works if work.plan.owned)):
+        engine.remove_container(each.name)
+    if agent.has_own_network(plan.toolchain.network):
+        engine.remove_network(plan.network)
 
 
 def _end(engine: Engine, session: str, works: Sequence[Workplace]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from aifo_tasks import log, process
 from aifo_tasks.errors import AifoError
-from aifo_tasks.session import ready
+from aifo_tasks.session import additions, ready
 from aifo_tasks.session.workplace import Choices, Workplace
 from aifo_tasks.sidecar import record
 from aifo_tasks.sidecar.record import Greeted
@@ -24,8 +24,9 @@ def get(works: Sequence[Workplace], choices: Choices) -> list[Greeted]:
 
     When one fails the sidecars that were started here end, and the AifoError names it.
     """
+    additions.check_wish([work.toolchain for work in works], choices.bootstrap)
     if len(works) == 1 or log.is_dry_run():
-        found = [ready.get(work, choices) for work in works]
+        found = [ready.get(work, additions.wished(work.toolchain, choices)) for work in works]
         return [greeted for greeted in found if greeted is not None]
     cold = [work for work in works if not _runs(work)]
     results: list[Greeted | BaseException | None] = [None] * len(works)
@@ -51,7 +52,8 @@ def _in_threads(
 
     def make_ready(number: int) -> None:
         try:
-            results[number] = ready.get(works[number], choices)
+            work = works[number]
+            results[number] = ready.get(work, additions.wished(work.toolchain, choices))
         except BaseException as error:  # noqa: BLE001  # raised again in the main thread
             results[number] = error
             kind = works[number].toolchain.kind

@@ -23,6 +23,7 @@ CREATORS: Mapping[str, tuple[str, ...]] = {
     "shell": ("task_shell",),
     "proxies": ("task_proxy",),
     "shims": ("task_shims",),
+    "smoke": ("task_test_proxy_smoke", "task_test_proxy_unix"),
     "languages": ("task_run_code",),
     "show": ("task_toolchains", "task_registry", "task_trust"),
 }  # fmt: skip
