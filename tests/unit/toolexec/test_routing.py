@@ -55,3 +55,22 @@ def test_a_tool_of_one_kind_needs_no_look_into_the_image() -> None:
 def test_the_projects_own_compiler_comes_first() -> None:
     assert routing.programs("tsc") == ("/workspace/node_modules/.bin/tsc", "tsc")
     assert routing.programs("npm") == ("npm",)
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "has", "expected"),
+    [
+        (NODE, [PYTHON], {"node": {"gcc"}}, ("pip", "python")),
+        (NODE, [CPP], {"node": {"gcc"}, "c-cpp": {"make", "gcc"}}, ("ctest", "make")),
+        (PYTHON, [NODE], {"python": {"make"}, "node": {"make", "gcc"}}, ("gcc", "node", "npm")),
+        (NODE, [OWN], {"node": set(), "lua": {"make"}}, ("lua", "make")),
+        (NODE, [], {}, ()),
+        (OWN, [OWN], {"lua": set()}, ()),
+    ],
+)
+def test_a_sidecar_calls_the_others_for_what_it_has_not(
+    own: Toolchain, others: list[Toolchain], has: dict[str, set[str]], expected: tuple[str, ...]
+) -> None:
+    """Never for a tool of its own kind, which would come back to it."""
+    seen = {kind: frozenset(tools) for kind, tools in has.items()}
+    assert routing.reachable(own, others, seen) == expected
