@@ -19,6 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fuzz", type=int, default=1, metavar="N", help="give the fuzzers N times as many inputs"
     )
+    parser.addoption("--full", action="store_true", help="run the tests of load at full size")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -21,10 +21,13 @@ IGNORED = (".pnpm-store", ".aifo")
 
 
 class Project:
-    """A copy of an example that runs doit and knows its own sidecars."""
+    """A copy of an example, or an empty directory, that runs doit and knows its own sidecars."""
 
-    def __init__(self, path: Path, example: str = "pnpm-app") -> None:
+    def __init__(self, path: Path, example: str | None = "pnpm-app") -> None:
         self.path = path
+        if example is None:
+            path.mkdir()
+            return
         ignored = shutil.ignore_patterns("node_modules", ".pnpm-store", ".aifo")
         shutil.copytree(ROOT / "examples" / example, path, ignore=ignored)
 

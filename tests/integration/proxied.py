@@ -69,7 +69,9 @@ class Proxy:
             client = socket.create_connection((host, int(port)), timeout=PATIENCE)
         return client
 
-    def curl(self, path: str, *options: str) -> subprocess.CompletedProcess[bytes]:
+    def curl(
+        self, path: str, *options: str, stdin: bytes = b""
+    ) -> subprocess.CompletedProcess[bytes]:
         """curl at an endpoint, with the token."""
         argv = ["curl", "--silent", "--show-error", "--http1.1"]
         if self.is_unix:
@@ -78,7 +80,7 @@ class Proxy:
         else:
             base = self.url.removesuffix("/exec")
         argv += ["--header", f"Authorization: Bearer {self.token}", *options, f"{base}{path}"]
-        return subprocess.run(argv, capture_output=True, check=False, timeout=300)
+        return subprocess.run(argv, input=stdin, capture_output=True, check=False, timeout=300)
 
     def descriptors(self) -> int:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))

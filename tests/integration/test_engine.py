@@ -17,6 +17,7 @@ from aifo_tasks import log
 from aifo_tasks.engine import bridge, podman, private, provision
 from aifo_tasks.engine.endpoint import Endpoint, ask, silence
 from aifo_tasks.errors import AifoError, EngineError
+from tests.integration.project import eventually
 
 
 @pytest.fixture
@@ -69,6 +70,15 @@ def pid_of(engine: private.Private) -> int:
     return int(engine.pidfile.read_text())
 
 
+def kill(engine: private.Private) -> None:
+    """Kill the daemon and see its containerd end with it, which the next one would wait for."""
+    pid, other = pid_of(engine), engine.exec_root / "containerd/containerd.pid"
+    child = Path("/proc") / other.read_text()
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    eventually(lambda: not child.exists(), seconds=30)
+
+
 def docker(engine: private.Private, *arguments: str, data: bytes = b"") -> str:
     done = subprocess.run(
         ["docker", "-H", engine.endpoint.url, *arguments],
@@ -105,8 +115,7 @@ def test_keeps_its_data(engine: private.Private) -> None:
 def test_starts_again_after_kill(engine: private.Private) -> None:
     endpoint = private.start(engine)
     first = pid_of(engine)
-    os.kill(first, signal.SIGKILL)
-    os.waitpid(first, 0)
+    kill(engine)
     assert silence(endpoint)
     assert private.start(engine) == endpoint
     assert pid_of(engine) != first
@@ -126,9 +135,7 @@ def test_stop_after_kill_ends_containers_and_networks(
     docker(engine, "import", "-c", 'ENTRYPOINT ["/pause"]', "-", "pause", data=pause_archive)
     docker(engine, "network", "create", "apart")
     docker(engine, "run", "-d", "--network", "apart", "pause")
-    pid = pid_of(engine)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    kill(engine)
     bridges = {path.name for path in Path("/sys/class/net").glob("br-*")}
     assert private.stop(engine)
     assert traces(engine) == []

@@ -1,0 +1,1 @@
+"""Load and death: large, many, for long, and killed."""

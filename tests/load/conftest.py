@@ -1,0 +1,82 @@
+"""One sidecar for all tests of load, a proxy for each way to it, and the figures they report."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aifo_tasks import native
+from tests.integration.project import Project
+from tests.integration.proxied import running
+from tests.load.way import SETTINGS, Report, Way
+
+FIGURES = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[FIGURES] = []
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    if config.stash[FIGURES]:
+        terminalreporter.section("figures")
+        for line in config.stash[FIGURES]:
+            terminalreporter.line(line)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _descriptors() -> Iterator[None]:
+    """A thousand children have three thousand pipes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture
+def report(request: pytest.FixtureRequest) -> Report:
+    """Takes a line that is shown after the tests; nothing is asserted of time."""
+
+    def add(text: str) -> None:
+        request.config.stash[FIGURES].append(f"{request.node.name}: {text}")
+
+    return add
+
+
+@pytest.fixture(scope="session")
+def full(request: pytest.FixtureRequest) -> bool:
+    """True with ``--full``; CI runs every test at a smaller size."""
+    return bool(request.config.getoption("--full"))
+
+
+@pytest.fixture(scope="session")
+def project(engine_endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project with nothing to install, whose sidecar offers a shell as a tool."""
+    project = Project(tmp_path_factory.mktemp("load") / "app", example=None)
+    project.write("toolchains.yaml", SETTINGS)
+    done = project.call("true", program="aifo")
+    assert done.returncode == 0, done.stderr
+    yield project
+    project.stop()
+
+
+@pytest.fixture(scope="session")
+def shims(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the shim and a link to it for the shell."""
+    directory = tmp_path_factory.mktemp("shims")
+    native.shim_links(directory, ["sh"])
+    return directory
+
+
+@pytest.fixture(scope="module", params=["descriptors", "frames", "tcp"])
+def way(project: Project, shims: Path, request: pytest.FixtureRequest) -> Iterator[Way]:
+    """A proxy, and how the streams of a shim's call go: as descriptors, or in frames."""
+    transport = "tcp" if request.param == "tcp" else "unix"
+    limits = getattr(request.module, "LIMITS", {})
+    with running(project, "TOOLCHAINS=node", f"TRANSPORT={transport}", **limits) as proxy:
+        yield Way(proxy, shims, descriptors=request.param == "descriptors")
