@@ -18,6 +18,7 @@ from aifo_tasks.errors import AifoError, ProcessError
 from aifo_tasks.value import dataclass
 
 _running: set[subprocess.Popen[bytes]] = set()
+_held: list[int] | None = None  # signals that came while a child begins; None: none begins
 
 TAIL_LINES = 40
 """How many of the last lines of a failed child's output an error carries."""
@@ -157,6 +158,17 @@ def spawn_daemon(argv: Sequence[str], *, output: Path) -> int:
     return child.pid
 
 
+def holds(signum: int) -> bool:
+    """True when a handler must not raise now: a child begins that nobody could end yet.
+
+    The signal comes again once somebody can.
+    """
+    if _held is None:
+        return False
+    _held.append(signum)
+    return True
+
+
 def kill_all() -> None:
     """End the children that other threads run: a signal's exception reaches only one thread."""
     for child in tuple(_running):
@@ -181,32 +193,53 @@ def _started(
     directory: Path | None,
     stderr: int,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    try:
-        child = subprocess.Popen(  # noqa: S603  # argv is a sequence of our own making
-            list(argv),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            env={**os.environ, **environment} if environment else None,
-            cwd=directory,
-            start_new_session=True,
-        )
-    except FileNotFoundError:
-        raise AifoError(argv[0], "no such program", hint=f"install {argv[0]}") from None
-    except OSError as error:
-        raise AifoError(argv[0], f"cannot be started: {error.strerror}") from None
-    _running.add(child)
-    try:
+    with contextlib.ExitStack() as stack:
+        with _beginning():
+            try:
+                child = subprocess.Popen(  # noqa: S603  # argv is a sequence of our own making
+                    list(argv),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=stderr,
+                    env={**os.environ, **environment} if environment else None,
+                    cwd=directory,
+                    start_new_session=True,
+                )
+            except FileNotFoundError:
+                hint = f"install {argv[0]}"
+                raise AifoError(argv[0], "no such program", hint=hint) from None
+            except OSError as error:
+                raise AifoError(argv[0], f"cannot be started: {error.strerror}") from None
+            stack.callback(_end, child)
+            _running.add(child)
         yield child
+
+
+@contextlib.contextmanager
+def _beginning() -> Iterator[None]:
+    """Hold signals back while a child begins; those that came are raised at the end."""
+    global _held  # noqa: PLW0603  # handlers run in the main thread, between any two steps
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _held = []
+    try:
+        yield
     finally:
-        _running.discard(child)
-        if child.poll() is None:
-            _kill(child)
-        for pipe in (child.stdin, child.stdout, child.stderr):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-        child.wait()
+        came, _held = _held, None
+        for number in came:
+            signal.raise_signal(number)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    _running.discard(child)
+    if child.poll() is None:
+        _kill(child)
+    for pipe in (child.stdin, child.stdout, child.stderr):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
+    child.wait()
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:
@@ -215,5 +248,5 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
 
 
 def _feed(pipe: IO[bytes], data: bytes) -> None:
-    with contextlib.suppress(BrokenPipeError), pipe:
+    with contextlib.suppress(BrokenPipeError, ValueError), pipe:  # whoever ends the child closes it
         pipe.write(data)

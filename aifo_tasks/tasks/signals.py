@@ -29,7 +29,8 @@ def raised() -> Iterator[None]:
     """SIGINT, SIGTERM and SIGHUP raise Stopped in the main thread, unless ignored (nohup)."""
 
     def stop(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        raise Stopped(signum)
+        if not process.holds(signum):
+            raise Stopped(signum)
 
     before = {
         number: signal.getsignal(number)
