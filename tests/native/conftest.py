@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,20 +12,34 @@ from typing import Any
 
 import pytest
 
-from aifo_tasks import native
+from aifo_tasks import files, native
 from tests.native import compiling
 from tests.native.proxying import Proxy
 from tests.native.running import Init
 from tests.native.shims import Shims
 
 
+@pytest.fixture(scope="session")
+def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Callable[[native.Program], Path]:
+    """Compiles a program with every check there is, once for all processes of this run."""
+    directory = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        directory = directory.parent
+
+    def build(program: native.Program) -> Path:
+        target = directory / f"{program.name}-sanitized"
+        with files.locked(directory / f"{program.name}.lock"):
+            if not target.exists():
+                compiling.build_sanitized(program.sources, target)
+        return target
+
+    return build
+
+
 @pytest.fixture(scope="session", params=["plain", "sanitized"])
-def binary(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def binary(request: pytest.FixtureRequest, sanitized: Callable[[native.Program], Path]) -> Path:
     """Init as users get it, and init with every check a compiler can put in."""
-    if request.param == "plain":
-        return native.init_binary()
-    directory = tmp_path_factory.mktemp("sanitized")
-    return compiling.build_sanitized(native.INIT.sources, directory / "aifo-init")
+    return sanitized(native.INIT) if request.param == "sanitized" else native.init_binary()
 
 
 @pytest.fixture
@@ -53,12 +68,11 @@ def init(start: Callable[..., Init]) -> Init:
 
 
 @pytest.fixture(scope="session", params=["plain", "sanitized"])
-def shim_binary(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shim_binary(
+    request: pytest.FixtureRequest, sanitized: Callable[[native.Program], Path]
+) -> Path:
     """The shim as users get it, and with every check a compiler can put in."""
-    if request.param == "plain":
-        return native.shim_binary()
-    directory = tmp_path_factory.mktemp("sanitized-shim")
-    return compiling.build_sanitized(native.SHIM.sources, directory / "aifo-shim")
+    return sanitized(native.SHIM) if request.param == "sanitized" else native.shim_binary()
 
 
 @pytest.fixture(scope="session")

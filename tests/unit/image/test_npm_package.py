@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import io
 import tarfile
@@ -14,12 +15,13 @@ from tests.unit.image.conftest import Script
 
 
 def archive() -> bytes:
+    """The same bytes at any time, whose digest stands in names of tests."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
         entry = tarfile.TarInfo("package/bin/tool")
         entry.size = 5
         tar.addfile(entry, io.BytesIO(b"tool\n"))
-    return buffer.getvalue()
+    return gzip.compress(buffer.getvalue(), mtime=0)
 
 
 ARCHIVE = archive()
