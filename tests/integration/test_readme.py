@@ -59,6 +59,14 @@ def test_shims_and_a_proxy_serve_a_shell(warm: Project, tmp_path: Path) -> None:
     assert (done.stdout, done.returncode) == ("/workspace/src\n", 0), done.stderr
 
 
+def test_a_shell_calls_the_toolchain(warm: Project) -> None:
+    (block,) = [block for block in blocks("sh") if block.startswith("doit run shell")]
+    (program, *words) = shlex.split(block, comments=True)
+    done = warm.doit(*words, program=program)
+    assert done.returncode == 0, done.stderr
+    assert "# fail 0" in done.stdout
+
+
 def test_the_settings_for_plain_doit_are_those_of_the_examples() -> None:
     (settings,) = blocks("toml")
     for example in ("pnpm-app", "pnpm-workspace"):
