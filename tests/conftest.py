@@ -24,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _user_directories() -> Iterator[None]:
-    """No test reads or writes the caches, approvals and sockets of whoever runs it.
+    """No test reads or writes the caches, approvals, records and sockets of whoever runs it.
 
     The names are short: a socket's path has at most 107 bytes. What zig compiled
     and pip fetched stays shared.
@@ -39,6 +39,7 @@ def _user_directories() -> Iterator[None]:
             "XDG_RUNTIME_DIR": "run",
             "XDG_CACHE_HOME": "cache",
             "XDG_CONFIG_HOME": "config",
+            "XDG_STATE_HOME": "state",
         }.items():
             (top / name).mkdir(mode=0o700)
             patch.setenv(variable, str(top / name))
