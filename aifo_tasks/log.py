@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 
 class Sink(Protocol):
@@ -17,8 +17,9 @@ class Sink(Protocol):
     def line(self, text: str, *, style: str) -> None:
         """Show one line that stays; ``style`` is step, warning or command."""
 
-    def live(self, text: str) -> None:
-        """Show text that the next line or live text replaces; may show nothing. "" clears."""
+    def live(self, *texts: str) -> None:
+        """Show what goes on now, one text for each of several things, until the next line or
+        live text; may show nothing. No text clears."""
 
 
 class PlainSink:
@@ -33,7 +34,7 @@ class PlainSink:
             sys.stderr.write(f"{prefix}{text}\n")
             sys.stderr.flush()
 
-    def live(self, text: str) -> None:
+    def live(self, *texts: str) -> None:
         pass
 
 
@@ -41,6 +42,8 @@ class _State:
     sink: Sink = PlainSink()
     verbose = False
     dry_run = False
+    live: ClassVar[dict[str, str]] = {}  # the latest text of everything that goes on at once
+    lock = threading.Lock()
 
 
 def configure(
@@ -82,13 +85,19 @@ def _comment() -> str:
 
 
 def progress(subject: str, text: str) -> None:
-    """Show a passing line of a long step; a pipe does not get it."""
-    _State.sink.live(f"{subject}: {text}")
+    """Show a passing line of a long step beside those of others; a pipe does not get it."""
+    with _State.lock:
+        _State.live[subject] = f"{subject}: {text}"
+        texts = tuple(_State.live.values())
+    _State.sink.live(*texts)
 
 
 def clear() -> None:
-    """Take away what progress shows: somebody else writes to the terminal from now on."""
-    _State.sink.live("")
+    """Take away what progress shows: a step has ended, or somebody else writes to the terminal.
+    What still goes on shows itself again."""
+    with _State.lock:
+        _State.live.clear()
+    _State.sink.live()
 
 
 def command(shell_text: str) -> bool:

@@ -8,7 +8,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from doit.exceptions import BaseFail, UnmetDependency
@@ -20,6 +20,7 @@ LIVE_SECONDS = 0.1
 """The live line changes at most once in this time."""
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b.|[\x00-\x1f\x7f]")
+_BETWEEN = " | "
 _STYLES = {"step": "", "warning": "33", "command": "2", "good": "32", "failure": "31"}
 
 
@@ -71,7 +72,7 @@ class StatusReporter:
                     self._screen.line(action.err.rstrip(), style="step")
 
     def add_success(self, task: Any) -> None:  # noqa: ARG002
-        self._screen.live("")
+        log.clear()
 
     def skip_uptodate(self, task: Any) -> None:
         if _mentioned(task):
@@ -125,16 +126,15 @@ class Screen:
         with self._lock:
             self._write(f"{self._erased()}{shown}\n")
 
-    def live(self, text: str) -> None:
+    def live(self, *texts: str) -> None:
         with self._lock:
-            if not text:
+            if not texts:
                 self._write(self._erased())
             elif self._may_live and time.monotonic() - self._last >= LIVE_SECONDS:
                 self._last = time.monotonic()
-                width = _columns() - 1
                 erased = self._erased()
                 self._shown = True
-                self._write(erased + _CONTROL.sub("", text)[:width])
+                self._write(erased + _beside(texts, _columns() - 1))
 
     def close(self) -> None:
         """Leave no live line over, and show none any more."""
@@ -151,6 +151,12 @@ class Screen:
             with contextlib.suppress(OSError):  # nobody reads any more: no reason to stop work
                 self._stream.write(text)
                 self._stream.flush()
+
+
+def _beside(texts: Sequence[str], width: int) -> str:
+    """Texts in one line of at most ``width`` characters, each with the same share of it."""
+    share = (width - len(_BETWEEN) * (len(texts) - 1)) // len(texts)
+    return _BETWEEN.join(_CONTROL.sub("", text)[: max(share, 0)] for text in texts)[:width]
 
 
 def _columns() -> int:

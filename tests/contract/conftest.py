@@ -200,7 +200,7 @@ class Recording:
         if style == "command":
             self.commands.append(text)
 
-    def live(self, text: str) -> None:
+    def live(self, *texts: str) -> None:
         pass
 
 

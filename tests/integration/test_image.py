@@ -64,7 +64,7 @@ class Lines:
     def line(self, text: str, *, style: str) -> None:
         self.lines.append((style, text))
 
-    def live(self, text: str) -> None:
+    def live(self, *texts: str) -> None:
         pass
 
     @property

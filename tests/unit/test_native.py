@@ -25,8 +25,8 @@ class Lines:
     def line(self, text: str, *, style: str) -> None:
         self.said.append((style, text))
 
-    def live(self, text: str) -> None:
-        raise AssertionError(text)
+    def live(self, *texts: str) -> None:
+        raise AssertionError(texts)
 
 
 @pytest.fixture

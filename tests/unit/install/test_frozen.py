@@ -182,8 +182,8 @@ def test_output_is_shown_as_it_comes(bench: Bench) -> None:
         def line(self, text: str, *, style: str) -> None:
             pass
 
-        def live(self, text: str) -> None:
-            shown.append(text)
+        def live(self, *texts: str) -> None:
+            shown.extend(texts)
 
     bench.tell("output", "Progress: 1\nProgress: 2\n")
     before = log._State.sink
@@ -212,14 +212,13 @@ def test_a_call_that_changes_the_overlay_drops_the_stamp(bench: Bench) -> None:
 
 
 def test_a_store_that_cannot_be_written_is_an_error_with_its_remedy(bench: Bench) -> None:
-    store = bench.plan.store.target
-    Path(store).chmod(0o555)
+    bench.plan.store.host.chmod(0o555)
     if os.getuid() == 0:  # whom only a lost capability stops
         bench.run.prefix = ("setpriv", "--bounding-set=-all")
     with pytest.raises(InstallError) as caught:
         ensure(bench)
     assert str(caught.value) == (
-        f"{store}: the package store cannot be written "
+        f"{bench.plan.store.host}: the package store cannot be written "
         "(hint: chown -R $(id -u):$(id -g) .pnpm-store)"
     )
     assert bench.calls == []

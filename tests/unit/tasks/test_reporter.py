@@ -6,9 +6,11 @@ import io
 import os
 import subprocess
 import time
+from collections.abc import Iterator
 
 import pytest
 
+from aifo_tasks import log
 from aifo_tasks.tasks import reporter
 from aifo_tasks.tasks.reporter import Screen
 from tests.unit.tasks.conftest import Project
@@ -22,12 +24,15 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "20")
     monkeypatch.setattr(reporter, "LIVE_SECONDS", 0.0)
+    yield
+    log.clear()
+    log.configure(sink=log.PlainSink())
 
 
 def test_a_pipe_gets_plain_lines() -> None:
@@ -46,8 +51,8 @@ def test_a_terminal_gets_one_live_line_below_the_others() -> None:
     screen.live("passing")
     screen.line("stays", style="step")
     screen.live("again")
-    screen.live("")
-    screen.live("")
+    screen.live()
+    screen.live()
     screen.live("last")
     screen.close()
     screen.live("too late")
@@ -60,6 +65,20 @@ def test_a_live_line_fits_and_moves_nothing() -> None:
     stream = Terminal()
     Screen(stream).live("\x1b[31ma\x1b[0m\tb\r\n" + "c" * 50)
     assert stream.getvalue() == "ab" + "c" * 17
+
+
+def test_what_goes_on_at_once_stands_side_by_side() -> None:
+    stream = Terminal()
+    screen = Screen(stream)
+    log.configure(sink=screen)
+    log.progress("one", "1/2 a long step")
+    log.progress("two", "begins")
+    log.progress("one", "2/2 another")
+    log.clear()
+    log.progress("two", "ends")
+    assert stream.getvalue().split("\r\x1b[K") == [
+        "one: 1/2 a long ste", "one: 1/2 | two: beg", "one: 2/2 | two: beg", "two: ends",
+    ]  # fmt: skip
 
 
 def test_live_lines_are_throttled(monkeypatch: pytest.MonkeyPatch) -> None:
