@@ -83,7 +83,12 @@ class Image:
     @property
     def reference(self) -> str:
         """The name the image has in the engine."""
-        return self.taken or f"{self.name}:latest"
+        return self.taken or f"{self.name}:{self.tag}"
+
+    @property
+    def tag(self) -> str:
+        """The version that is asked for, so that several stand side by side; else latest."""
+        return (self.version or "latest").replace("+", "_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +186,11 @@ class Toolchain:
         return self.kind.removeprefix("c-").replace("-", "_")
 
     @property
+    def words(self) -> tuple[str, ...]:
+        """Every word that means it on a command line."""
+        return (self.kind, self.short, *self.aliases)
+
+    @property
     def variable(self) -> str:
         """Its name inside environment variables: RUST NODE PYTHON CPP GO."""
         return self.short.upper()
@@ -238,7 +248,7 @@ class Config:
     def toolchain(self, word: str) -> Toolchain | None:
         """The toolchain whose kind, short name or alias is ``word``."""
         for toolchain in self.toolchains:
-            if word in (toolchain.kind, toolchain.short, *toolchain.aliases):
+            if word in toolchain.words:
                 return toolchain
         return None
 

@@ -1,9 +1,28 @@
-"""Which toolchain a word asks for: ``kind[@version][=image]``; pure."""
+"""Which image of a toolchain is used: words that ask for one, and whose word counts; pure."""
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
 from aifo_tasks.errors import UsageError
+from aifo_tasks.model import Toolchain
 from aifo_tasks.value import dataclass
+
+
+class Source(enum.IntEnum):
+    """Where a value was taken from; a later one counts more."""
+
+    DEFAULT = 0
+    FILE = 1
+    ENVIRONMENT = 2
+    COMMAND_LINE = 3
+
+    @property
+    def words(self) -> str:
+        """As a person reads it: ``command line``."""
+        return self.name.lower().replace("_", " ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,9 +34,27 @@ class Spec:
     image: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What somebody asks for; ``where`` says in which word or variable."""
+
+    spec: Spec
+    source: Source
+    where: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A toolchain with the image that was decided on, and what decided."""
+
+    toolchain: Toolchain
+    source: Source
+    where: str
+
+
 def parse(word: str) -> Spec:
-    """Read a word: what follows the first ``=`` is the image, then what follows the first ``@``
-    the version, so that an image may hold both.
+    """Read ``kind[@version][=image]``: what follows the first ``=`` is the image, then what
+    follows the first ``@`` the version, so that an image may hold both.
 
     Raises UsageError where a part is empty. Whether there is such a toolchain nobody asks.
     """
@@ -30,3 +67,29 @@ def parse(word: str) -> Spec:
                 repr(word), f"the {name} is empty", hint="KIND, KIND@VERSION or KIND=IMAGE"
             )
     return Spec(kind=kind, version=version or None, image=image or None)
+
+
+def from_environment(toolchain: Toolchain, environ: Mapping[str, str]) -> Iterator[Wish]:
+    """What the toolchain's own variables ask for; a blank one asks for nothing."""
+    for part in ("image", "version"):
+        name = f"AIFO_{toolchain.variable}_TOOLCHAIN_{part.upper()}"
+        if value := environ.get(name, "").strip():
+            spec = replace(Spec(kind=toolchain.kind), **{part: value})
+            yield Wish(spec=spec, source=Source.ENVIRONMENT, where=name)
+
+
+def choose(toolchain: Toolchain, wishes: Sequence[Wish]) -> Choice:
+    """An image counts before a version, and of several the one from the latest source, there
+    the first; without any the file's version, else the default of the base that is taken."""
+    mine = [wish for wish in wishes if wish.spec.kind in toolchain.words]
+    image = toolchain.image
+    for part, field in (("image", "taken"), ("version", "version")):
+        asked = [wish for wish in mine if getattr(wish.spec, part)]
+        if asked:
+            wish = max(asked, key=lambda wish: wish.source)
+            image = replace(image, **{field: getattr(wish.spec, part)})
+            chosen = replace(toolchain, image=image)
+            return Choice(toolchain=chosen, source=wish.source, where=wish.where)
+    if image.version:
+        return Choice(toolchain=toolchain, source=Source.FILE, where="toolchains.yaml")
+    return Choice(toolchain=toolchain, source=Source.DEFAULT, where="the base that is taken")

@@ -15,8 +15,7 @@ struct settings {
 	uid_t caller;       /* may call besides root and init's own user; 0 for nobody */
 };
 
-/* Runs in a process of its own, below init, and ends it: after one call, or with a caller
- * whose calls follow one another as long as they leave nobody behind. */
+/* Runs in a process of its own, below init, and ends it. */
 noreturn void serve(int connection, const struct settings *settings);
 
 /* Says why there will be no call. Does not wait for a caller that does not read. */

@@ -83,29 +83,30 @@ def _from_registry(
     engine: Engine, image: Image, source: BaseSource, prefixes: Prefixes, pull: Pull
 ) -> Base:
     assert source.reference is not None
-    version = image.version or source.version
-    if "{version}" not in source.reference:
-        version = fitting(source, version)
+    version = given(source, image.version or "")
     resolved = references.resolve(source.reference.replace("{version}", version), prefixes)
     reference = resolved.reference
-    state = None if pull == "always" else engine.image(reference)
+    state, pulled = present(engine, reference, subject=image.name, pull=pull)
     why = f"{reference} was in the engine"
-    if state is None:
-        if pull == "never":
-            raise AifoError(reference, "it is not in the engine, and PULL=never")
-        state = _pulled(engine, image, reference)
+    if pulled:
         why = f"{reference} was pulled ({resolved.source})"
     # The registry's digest is the same in every engine, the image's id need not be.
     digest = next((text.partition("@")[2] for text in state.digests if "@" in text), state.id)
     return Base(reference=reference, digest=digest, source="registry", version=version, why=why)
 
 
-def _pulled(engine: Engine, image: Image, reference: str) -> ImageState:
+def present(engine: Engine, reference: str, *, subject: str, pull: Pull) -> tuple[ImageState, bool]:
+    """An image that nobody here builds, and whether it was pulled just now."""
+    state = None if pull == "always" else engine.image(reference)
+    if state is not None:
+        return state, False
+    if pull == "never":
+        raise AifoError(reference, "it is not in the engine, and PULL=never")
     host = references.host(reference)
     if engine.info().local and is_silent(host, os.environ):
         raise AifoError(reference, f"{host} does not answer within {CONNECT_SECONDS:g} s")
-    log.step(image.name, f"pulling the base {reference}")
-    return engine.pull(reference, lambda line: log.progress(image.name, line))
+    log.step(subject, f"pulling {reference}")
+    return engine.pull(reference, lambda line: log.progress(subject, line)), True
 
 
 def is_silent(host: str, environ: Mapping[str, str]) -> bool:
@@ -133,15 +134,21 @@ def _bootstrapped(
     engine: Engine, image: Image, source: BaseSource, platforms: tuple[str, ...], *, consent: bool
 ) -> Base:
     assert source.bootstrap is not None
-    version = fitting(source, image.version or source.version)
+    version = given(source, image.version or "")
     reference, state, why = bootstrap.ensure(
         engine, source.bootstrap, platforms, subject=image.name, consent=consent
     )
     return Base(reference=reference, digest=state.id, source="bootstrap", version=version, why=why)
 
 
-def fitting(source: BaseSource, asked: str) -> str:
-    """The version a source gives for the one asked for; AifoError says what it can give."""
+def given(source: BaseSource, asked: str) -> str:
+    """The version a source gives for the one asked for, "" leaving it to the source.
+
+    AifoError says what it can give.
+    """
+    asked = asked or source.version
+    if source.reference and "{version}" in source.reference:
+        return asked  # the registry will tell
     if source.version == asked or source.version.startswith(f"{asked}."):
         return source.version
     if source.exact and _EXACT.fullmatch(asked):

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import aifo_tasks
 from aifo_tasks import certificates, log, native
 from aifo_tasks.engine.api import BuildSpec, Engine, ImageState
-from aifo_tasks.errors import EngineError, NotFoundError
+from aifo_tasks.errors import AifoError, EngineError, NotFoundError
 from aifo_tasks.image import base as bases
 from aifo_tasks.image import recipe as recipes
 from aifo_tasks.image.base import Base, Pull
@@ -46,9 +46,13 @@ def ensure(
     """Build the image unless the engine, or the internal registry, has it as the files ask for it.
 
     ``no_cache`` builds always. ``pull="always"`` asks the base's registry too. ``consent``
-    allows programs to be installed that a bootstrapped base needs.
+    allows programs to be installed that a bootstrapped base needs. An image that is taken as
+    it is is pulled unless the engine has it.
     """
     image, platform = toolchain.image, engine.info().platform
+    if image.taken:
+        refuse_taken(image, "built", when=no_cache)
+        return _taken(engine, image, pull)
     force = no_cache or pull == "always"
     state = engine.image(image.reference)
     if not force and stale(state, image, platform=platform) is None:
@@ -71,6 +75,11 @@ def ensure(
         return _build(engine, image, base, recipe, reason, no_cache=no_cache)
 
 
+def _taken(engine: Engine, image: Image, pull: Pull) -> Built:
+    state, pulled = bases.present(engine, image.taken, subject=image.name, pull=pull)
+    return Built(reference=image.taken, id=state.id, reason=MISSING if pulled else None)
+
+
 def stale(state: ImageState | None, image: Image, *, platform: str = "") -> str | None:
     """Why the image has to be built, None when it is up to date; no registry is asked.
 
@@ -79,6 +88,8 @@ def stale(state: ImageState | None, image: Image, *, platform: str = "") -> str 
     """
     if state is None:
         return MISSING
+    if image.taken:
+        return None
     labels = state.labels
     built_for = recipes.recorded(labels).get("platform", "")
     fits = not platform or platform in built_for.split(",")
@@ -100,10 +111,20 @@ def dockerfile(toolchain: Toolchain, labels: Mapping[str, str] | None = None) ->
     sources gave the base and so the version, where the file leaves that open.
     """
     image, labels = toolchain.image, labels or {}
+    refuse_taken(image, "rendered")
     version = image.version or (image.base[0].version if image.base else "")
     if recipes.recorded(labels).get("version") == (image.version or ""):
         version = labels.get(recipes.TOOL_VERSION, version)
     return recipes.render(image, version)
+
+
+def refuse_taken(image: Image, what: str, *, when: bool = True) -> None:
+    """AifoError for an image of somebody else's, which cannot be built, rendered or published."""
+    if image.taken and when:
+        raise AifoError(
+            image.taken, f"is taken as it is and cannot be {what}",
+            hint="leave out TOOLCHAIN_IMAGE and the environment's AIFO_*_TOOLCHAIN_IMAGE",
+        )  # fmt: skip
 
 
 def build_arguments(

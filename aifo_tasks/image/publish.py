@@ -62,6 +62,7 @@ def publish(engine: Engine, publisher: Publisher, image: Image, order: Order) ->
     Raises UsageError or EngineError for what cannot be done, before anything is built where
     that can be known. No archive is half written; a push that fails can be run again.
     """
+    build.refuse_taken(image, "published")
     info = engine.info()
     goal = target.target(
         image.name, order.wish, own=info.platform, containerd=info.containerd_store

@@ -24,8 +24,8 @@ def task_warm_cache() -> Iterator[dict[str, Any]]:
         yield {
             "name": word,
             "doc": f"fetch what the {toolchain.kind} lockfile names into the cache",
-            "actions": [ToolAction(warm, kind=toolchain.kind)],
-            "uptodate": [asked(_question(toolchain.kind))],
+            "actions": [ToolAction(warm, kind=word)],
+            "uptodate": [asked(_question(word))],
             "params": project.params("PULL", "TOOLCHAIN_CACHE"),
         }
 
@@ -55,7 +55,7 @@ def task_export_cache() -> Iterator[dict[str, Any]]:
         yield {
             "name": word,
             "doc": f"write the {toolchain.kind} cache volumes to FILE",
-            "actions": [ToolAction(export, kind=toolchain.kind)],
+            "actions": [ToolAction(export, kind=word)],
             "params": project.params("FILE"),
         }
 
@@ -67,7 +67,7 @@ def task_import_cache() -> Iterator[dict[str, Any]]:
         yield {
             "name": word,
             "doc": f"read the {toolchain.kind} cache volumes from FILE",
-            "actions": [ToolAction(import_, kind=toolchain.kind)],
+            "actions": [ToolAction(import_, kind=word)],
             "params": project.params("FILE"),
         }
 

@@ -19,8 +19,8 @@ def task_build_image() -> Iterator[dict[str, Any]]:
         yield {
             "name": word,
             "doc": f"build {toolchain.image.reference} unless it is up to date",
-            "actions": [ToolAction(build, kind=toolchain.kind)],
-            "uptodate": [asked(_question(toolchain.kind))],
+            "actions": [ToolAction(build, kind=word)],
+            "uptodate": [asked(_question(word))],
             "params": project.params("PULL", "NO_CACHE", *publishing.VARIABLES),
         }
 
@@ -32,7 +32,7 @@ def task_rebuild_image() -> Iterator[dict[str, Any]]:
         yield {
             "name": word,
             "doc": f"build {toolchain.image.reference} without the build cache",
-            "actions": [ToolAction(build, kind=toolchain.kind, no_cache=True)],
+            "actions": [ToolAction(build, kind=word, no_cache=True)],
             "params": project.params("PULL", *publishing.VARIABLES),
         }
 
@@ -44,7 +44,7 @@ def task_render_image() -> Iterator[dict[str, Any]]:
         yield {
             "name": word,
             "doc": f"print the Dockerfile of {toolchain.image.reference}",
-            "actions": [ToolAction(render, interactive=True, kind=toolchain.kind)],
+            "actions": [ToolAction(render, interactive=True, kind=word)],
             "meta": {"aifo": {"quiet": True}},
         }
 
@@ -57,8 +57,7 @@ def build(kind: str, *, pull: str, no_cache: bool, yes: bool, **options: Any) ->
     from aifo_tasks.image import build as images
     from aifo_tasks.session import ready
 
-    toolchain = project.config().toolchain(kind)
-    assert toolchain is not None, kind
+    toolchain = project.toolchain(kind)
     assert pull in {"auto", "never", "always"}, pull
     built = images.ensure(
         ready.connect(consent=yes),
@@ -80,8 +79,7 @@ def render(kind: str) -> None:
     """Write the rendered Dockerfile to stdout."""
     from aifo_tasks.image import build as images
 
-    toolchain = project.config().toolchain(kind)
-    assert toolchain is not None, kind
+    toolchain = project.toolchain(kind)
     sys.stdout.write(images.dockerfile(toolchain))
     sys.stdout.flush()
 
@@ -98,8 +96,7 @@ def _question(kind: str) -> Question:
             return "it is to be published, or to have another name or platform"
         if options["pull"] == "always":
             return "the base's registry is to be asked"
-        toolchain = project.config().toolchain(kind)
-        assert toolchain is not None, kind
+        toolchain = project.toolchain(kind)
         return ready.image_reason(toolchain)
 
     return question

@@ -17,8 +17,8 @@ def task_install() -> Iterator[dict[str, Any]]:
         yield {
             "name": word,
             "doc": f"install the {toolchain.kind} dependencies of this project",
-            "actions": [ToolAction(install, kind=toolchain.kind)],
-            "uptodate": [asked(_question(toolchain.kind))],
+            "actions": [ToolAction(install, kind=word)],
+            "uptodate": [asked(_question(word))],
             "params": project.params("PULL", "TOOLCHAIN_CACHE"),
         }
 

@@ -22,7 +22,7 @@ from doit.cmdparse import CmdOption, TaskParse
 from doit.exceptions import InvalidTask
 
 from aifo_tasks.errors import AifoError, UsageError
-from aifo_tasks.tasks import CREATORS, run, variables
+from aifo_tasks.tasks import CREATORS, project, run, variables
 from aifo_tasks.tasks.actions import Tail, ToolAction, sentence
 from aifo_tasks.tasks.db import ContentChecker
 
@@ -120,6 +120,7 @@ class ProjectLoader(NamespaceTaskLoader):
             shipped = self._take_ours()
             own = super().load_tasks(cmd, pos_args)
             tasks = [*own, *self._made(shipped)]
+            tasks += self._asked(shipped, {task.name for task in tasks}, pos_args)
             _check_variables(tasks)
             if cmd.execute_tasks:
                 _hand_over(tasks, pos_args, self._tail, cmd.bin_name)
@@ -161,6 +162,29 @@ class ProjectLoader(NamespaceTaskLoader):
         for function, creator in creators.items():
             name = function.removeprefix(doit.loader.TASK_STRING)
             tasks += doit.loader.generate_tasks(name, creator(), creator.__doc__)
+        return self._configured(tasks)
+
+    def _asked(
+        self, creators: Mapping[str, Any], known: set[str], words: Sequence[str]
+    ) -> list[Any]:
+        """A task made from the exact word, for each that names a toolchain otherwise than our
+        tasks do: ``toolchain:rust@1.85``. It belongs to no group."""
+        tasks: list[Any] = []
+        for word in words:
+            group, colon, rest = word.partition(":")
+            creator = creators.get(doit.loader.TASK_STRING + group)
+            if not colon or word in known or creator is None:
+                continue
+            with project.asking(rest):
+                made = doit.loader.generate_tasks(group, creator(), creator.__doc__)
+            for task in made:
+                if task.name == word:
+                    task.subtask_of = None
+                    tasks.append(task)
+                    known.add(word)
+        return self._configured(tasks)
+
+    def _configured(self, tasks: list[Any]) -> list[Any]:
         for task in tasks:
             task.cfg_values = (self.config or {}).get(f"task:{task.name}")
         return tasks

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aifo_tasks import files
+from aifo_tasks import files, spec
 from aifo_tasks.config import load
-from aifo_tasks.errors import UnapprovedError
+from aifo_tasks.errors import UnapprovedError, UsageError
 from aifo_tasks.model import Config, Toolchain
+from aifo_tasks.spec import Choice, Source, Spec, Wish
 from aifo_tasks.tasks import variables
 
 if TYPE_CHECKING:  # only the tasks that run pay for the domain
@@ -37,21 +40,100 @@ def named() -> Config:
         return load.load(files.resource("toolchains.yaml").parent)
 
 
+_asking: list[str] = []
+
+
+@contextlib.contextmanager
+def asking(word: str) -> Iterator[None]:
+    """While it lasts creators make tasks for this one word, if it means a toolchain."""
+    _asking.append(word)
+    try:
+        yield
+    finally:
+        _asking.pop()
+
+
 def words() -> Iterator[tuple[str, Toolchain]]:
-    """Each toolchain under each of its task names: its short name, and its kind if that
-    differs."""
-    for toolchain in named().toolchains:
-        for word in dict.fromkeys((toolchain.short, toolchain.kind)):
-            yield word, toolchain
+    """What creators make a task for each of: every toolchain by its short name, or the word
+    that is asked for (``c-cpp``, ``ts``, ``rust@1.85``)."""
+    if not _asking:
+        for toolchain in named().toolchains:
+            yield toolchain.short, toolchain
+        return
+    asked = spec.parse(_asking[-1])
+    found = named().toolchain(asked.kind)
+    if found is not None:
+        version = asked.version or found.image.version
+        yield _asking[-1], replace(found, image=replace(found.image, version=version))
+    elif asked.version:
+        raise _unknown(_asking[-1], asked)
 
 
-def workplace(kind: str, *, caches: bool = True) -> Workplace:
-    """The toolchain ``kind`` in this project."""
+def toolchain(word: str) -> Toolchain:
+    """The toolchain that a word means, with the image that is decided on."""
+    return choice(word).toolchain
+
+
+def choice(
+    word: str, *, images: Sequence[str] | None = None, specs: Sequence[str] | None = None
+) -> Choice:
+    """The toolchain that a word means, with the image that the word, the command line, the
+    environment or the file decides on; ``images`` and ``specs`` are a task's options."""
+    asked = spec.parse(word)
+    found = config().toolchain(asked.kind)
+    if found is None:
+        raise _unknown(word, asked)
+    wishes = [spec.Wish(spec=asked, source=Source.COMMAND_LINE, where=word)]
+    wishes += _wishes("TOOLCHAIN_IMAGE", images)
+    wishes += _wishes("TOOLCHAIN_SPEC", specs)
+    wishes += spec.from_environment(found, os.environ)
+    chosen = spec.choose(found, wishes)
+    return replace(chosen, toolchain=_resolved(chosen.toolchain))
+
+
+def _resolved(toolchain: Toolchain) -> Toolchain:
+    """With the whole reference of an image that is taken as it is and names no registry."""
+    from aifo_tasks.registry import references
+
+    taken = toolchain.image.taken
+    if not taken or references.names_host(taken):
+        return toolchain
+    taken = references.resolve(taken, prefixes()).reference
+    return replace(toolchain, image=replace(toolchain.image, taken=taken))
+
+
+def _wishes(name: str, given: Sequence[str] | None) -> Iterator[Wish]:
+    """What a variable asks for, or the option of its name; every kind in it must be known."""
+    resolved = variables.resolve(name)
+    source = resolved.source if given is None else Source.COMMAND_LINE
+    assert isinstance(resolved.value, list), name
+    for word in resolved.value if given is None else given:
+        asked = spec.parse(word)
+        if config().toolchain(asked.kind) is None:
+            raise _unknown(word, asked)
+        if not (asked.image if name == "TOOLCHAIN_IMAGE" else asked.version):
+            form = "KIND=IMAGE" if name == "TOOLCHAIN_IMAGE" else "KIND@VERSION"
+            raise UsageError(name, f"expected {form}, found '{word}'")
+        yield spec.Wish(spec=asked, source=source, where=name)
+
+
+def _unknown(word: str, asked: Spec) -> UsageError:
+    kinds = ", ".join(each.kind for each in named().toolchains)
+    return UsageError(word, f"there is no toolchain '{asked.kind}'", hint=f"known: {kinds}")
+
+
+def workplace(
+    word: str,
+    *,
+    caches: bool = True,
+    images: Sequence[str] | None = None,
+    specs: Sequence[str] | None = None,
+) -> Workplace:
+    """The toolchain that a word means in this project; for the rest see ``choice``."""
     from aifo_tasks.session import workplace as workplaces
 
-    toolchain = config().toolchain(kind)
-    assert toolchain is not None, kind
-    return workplaces.workplace(config(), toolchain, caches=caches)
+    chosen = choice(word, images=images, specs=specs).toolchain
+    return workplaces.workplace(config(), chosen, caches=caches)
 
 
 def prefixes(*, refresh: bool = False) -> Prefixes:

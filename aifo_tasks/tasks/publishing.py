@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aifo_tasks.errors import EngineError
+from aifo_tasks.spec import Source
 from aifo_tasks.tasks import project, variables
 from aifo_tasks.tasks.actions import ToolAction
 
@@ -14,7 +15,7 @@ VARIABLES = ("PLATFORMS", "PUSH", "REGISTRY", "TAG", "ATTEST", "BUILDER", "CACHE
 """Any of them makes a build one that is published, or one of another name or platform."""
 
 _DEFAULTS: Mapping[str, object] = {
-    "platforms": [], "push": False, "registry": "", "tag": "latest", "attest": False,
+    "platforms": [], "push": False, "registry": "", "tag": "", "attest": False,
     "builder": "default", "cache_from": [], "cache_to": [],
 }  # fmt: skip
 
@@ -26,7 +27,7 @@ def task_publish_image() -> Iterator[dict[str, Any]]:
         yield {
             "name": word,
             "doc": f"build {toolchain.image.name} and push it to REGISTRY, or write dist/",
-            "actions": [ToolAction(publish, kind=toolchain.kind, push=True)],
+            "actions": [ToolAction(publish, kind=word, push=True)],
             "params": project.params(
                 *(name for name in VARIABLES if name != "PUSH"), "PULL", "NO_CACHE"
             ),
@@ -48,22 +49,21 @@ def publish(kind: str, *, push: bool, pull: str, no_cache: bool, yes: bool, **op
     from aifo_tasks.image.target import PREFIX, Wish
     from aifo_tasks.session import ready
 
-    toolchain = project.config().toolchain(kind)
-    assert toolchain is not None, kind
+    toolchain = project.toolchain(kind)
     assert pull in {"auto", "never", "always"}, pull
     engine = ready.connect(consent=yes)
     info = engine.info()
     if info.name != "docker":
         raise EngineError("publish_image", f"{info.name} cannot do it yet", hint="doit engine")
     registry = options["registry"]
-    named = registry or variables.resolve("REGISTRY").source is not variables.Source.DEFAULT
+    named = registry or variables.resolve("REGISTRY").source is not Source.DEFAULT
     order = images.Order(
         wish=Wish(
             platforms=tuple(options["platforms"]),
             push=push,
             registry=registry if named else None,
             prefix=os.environ.get(PREFIX, ""),
-            tag=options["tag"],
+            tag=options["tag"] or toolchain.image.tag,
         ),
         prefixes=project.prefixes(),
         builder=options["builder"],

@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # only the tasks that run pay for the domain
 
 VARIABLES = (
     "TOOLCHAINS", "TOOLCHAIN", "TRANSPORT", "TOOLCHAIN_UNIX_SOCKET", "PULL", "TOOLCHAIN_CACHE",
-    "BOOTSTRAP", "TOOLCHAIN_BOOTSTRAP",
+    "BOOTSTRAP", "TOOLCHAIN_BOOTSTRAP", "TOOLCHAIN_IMAGE", "TOOLCHAIN_SPEC",
 )  # fmt: skip
 """The variables that both take."""
 
@@ -23,9 +23,18 @@ Options = Mapping[str, Any]  # doit has no types
 
 def works(options: Options) -> list[Workplace]:
     """The toolchains asked for, else those that the project uses."""
-    asked = [*options["toolchains"], *options["toolchain"]]
-    kinds = _chosen(asked) if asked else _declared()
-    found = [project.workplace(kind, caches=options["toolchain_cache"]) for kind in kinds]
+    named = [*options["toolchains"], *options["toolchain"]]
+    specs = [*options["toolchain_spec"], *(word for word in named if "@" in word)]
+    asked = [*named, *specs]
+    found = [
+        project.workplace(
+            kind,
+            caches=options["toolchain_cache"],
+            images=options["toolchain_image"],
+            specs=specs,
+        )
+        for kind in (_chosen(asked) if asked else _declared())
+    ]
     return found if asked else _used(found)
 
 
@@ -51,15 +60,8 @@ def _declared() -> list[str]:
 
 
 def _chosen(words: list[str]) -> list[str]:
-    """The kinds that these words mean."""
-    kinds = []
-    for word in words:
-        toolchain = project.config().toolchain(word)
-        if toolchain is None:
-            hint = f"known: {', '.join(_declared())}"
-            raise UsageError("TOOLCHAINS", f"there is no toolchain '{word}'", hint=hint)
-        kinds.append(toolchain.kind)
-    return list(dict.fromkeys(kinds))
+    """The kinds that these words mean, each once."""
+    return list(dict.fromkeys(project.toolchain(word).kind for word in words))
 
 
 def _used(found: list[Workplace]) -> list[Workplace]:

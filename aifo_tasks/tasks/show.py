@@ -8,7 +8,8 @@ from typing import Any
 
 from aifo_tasks import log
 from aifo_tasks.config import load
-from aifo_tasks.errors import UsageError
+from aifo_tasks.errors import AifoError, UsageError
+from aifo_tasks.model import BaseSource
 from aifo_tasks.tasks import project, variables
 from aifo_tasks.tasks.actions import ToolAction
 
@@ -39,18 +40,33 @@ def toolchains() -> None:
     """One block a toolchain, on stdout."""
     lines = []
     for toolchain in project.config().toolchains:
-        image = toolchain.image
+        chosen = project.choice(toolchain.short)
+        image, why = chosen.toolchain.image, f"({chosen.source.words}: {chosen.where})"
         lines.append(f"{toolchain.kind}: {image.reference}")
         if toolchain.aliases:
             lines.append(f"  aliases: {' '.join(toolchain.aliases)}")
-        version = f"{image.version} (toolchains.yaml)" if image.version else "the base's default"
-        lines.append(f"  version: {version}")
-        for source in image.base:
-            given = source.reference or f"bootstrap of {source.bootstrap.suite}"  # type: ignore[union-attr]
-            lines.append(f"  base: {given} gives {image.version or source.version}")
+        if image.taken:
+            lines.append(f"  image: taken as it is {why}")
+        else:
+            lines.append(f"  version: {image.version or 'not asked for'} {why}")
+            lines += [f"  base: {_base(each, image.version or '')}" for each in image.base]
         lines.append(f"  tools: {' '.join(tool.name for tool in toolchain.tools)}")
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
+
+
+def _base(source: BaseSource, asked: str) -> str:
+    """Where a base comes from, and which version of the tool it would give."""
+    from aifo_tasks.image import base
+
+    version = asked or source.version
+    place = (source.reference or "").replace("{version}", version)
+    if source.bootstrap is not None:
+        place = f"bootstrap of {source.bootstrap.suite}"
+    try:
+        return f"{place} gives {base.given(source, asked)}"
+    except AifoError as error:
+        return f"{place}: {error.problem}"
 
 
 def show_reference(*, ref: str, refresh_registry: bool) -> None:

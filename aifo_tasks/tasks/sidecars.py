@@ -20,8 +20,8 @@ def task_toolchain() -> Iterator[dict[str, Any]]:
         yield {
             "name": word,
             "doc": f"run a command in the {toolchain.kind} toolchain, made ready as needed",
-            "actions": [ToolAction(run, interactive=True, kind=toolchain.kind)],
-            "params": project.params("PULL", "TOOLCHAIN_CACHE", "BOOTSTRAP"),
+            "actions": [ToolAction(run, interactive=True, kind=word)],
+            "params": project.params("PULL", "TOOLCHAIN_CACHE", "TOOLCHAIN_IMAGE", "BOOTSTRAP"),
             "pos_arg": "command",
             "meta": {"aifo": {"quiet": True}},
         }
@@ -34,8 +34,8 @@ def task_sidecar() -> Iterator[dict[str, Any]]:
         yield {
             "name": word,
             "doc": f"start the {toolchain.kind} sidecar, ready for calls",
-            "actions": [ToolAction(run, kind=toolchain.kind)],
-            "params": project.params("PULL", "TOOLCHAIN_CACHE", "BOOTSTRAP"),
+            "actions": [ToolAction(run, kind=word)],
+            "params": project.params("PULL", "TOOLCHAIN_CACHE", "TOOLCHAIN_IMAGE", "BOOTSTRAP"),
         }
 
 
@@ -51,12 +51,13 @@ def run(
     toolchain_cache: bool,
     yes: bool,
     bootstrap: list[str],
+    toolchain_image: list[str],
     command: tuple[str, ...] = (),
 ) -> int:
     """Make a toolchain ready and run ``command`` in it; without one say what to type next."""
     from aifo_tasks.session import calls, ready
 
-    work = project.workplace(kind, caches=toolchain_cache)
+    work = project.workplace(kind, caches=toolchain_cache, images=toolchain_image)
     choices = project.choices(pull=pull, yes=yes, bootstrap=bootstrap)
     if command:
         cwd = calls.container_cwd(work, Path(doit.get_initial_workdir()))

@@ -6,23 +6,15 @@ over the default.
 
 from __future__ import annotations
 
-import enum
 import os
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from aifo_tasks.errors import UsageError
+from aifo_tasks.spec import Source
 from aifo_tasks.value import dataclass
 
 Value = bool | str | list[str]
-
-
-class Source(enum.Enum):
-    """Where a value was taken from."""
-
-    DEFAULT = "default"
-    ENVIRONMENT = "environment"
-    COMMAND_LINE = "command line"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +67,7 @@ declare(
         name="REGISTRY", kind="str", default="",
         help="where an image is pushed to: registry.example/team/",
     ),
-    Variable(name="TAG", kind="str", default="latest", help="the published image's tag"),
+    Variable(name="TAG", kind="str", default="", help="the published image's tag, else latest"),
     Variable(name="ATTEST", help="publish an SBOM and the provenance with the image"),
     Variable(name="BUILDER", kind="str", default="default", help="the builder of docker buildx"),
     Variable(
@@ -100,6 +92,14 @@ declare(
     Variable(
         name="BOOTSTRAP", kind="list", default=(),
         help="what a sidecar gets besides its image: typescript=global",
+    ),
+    Variable(
+        name="TOOLCHAIN_IMAGE", kind="list", default=(),
+        help="images to use instead of our own: KIND=IMAGE",
+    ),
+    Variable(
+        name="TOOLCHAIN_SPEC", kind="list", default=(),
+        help="versions of toolchains: KIND@VERSION",
     ),
     Variable(
         name="TOOLCHAINS", kind="list", default=(),

@@ -19,26 +19,26 @@ DEBIAN = Bootstrap(suite="bookworm", variant="minbase")
     [("20.19.5", "20"), ("20.19.5", "20.19"), ("20.19.5", "20.19.5"), ("20", "20")],
 )
 def test_a_source_gives_the_version_it_has(has: str, asked: str) -> None:
-    assert base.fitting(BaseSource(version=has, bootstrap=DEBIAN), asked) == has
+    assert base.given(BaseSource(version=has, bootstrap=DEBIAN), asked) == has
 
 
 @pytest.mark.parametrize("asked", ["2", "20.1", "22", "20.19.50"])
 def test_a_version_it_does_not_have_is_refused_with_what_can_be_had(asked: str) -> None:
     with pytest.raises(AifoError) as caught:
-        base.fitting(BaseSource(version="20.19.5", reference="a:1"), asked)
+        base.given(BaseSource(version="20.19.5", reference="a:1"), asked)
     assert str(caught.value) == (
         f"version: it gives version 20.19.5, not {asked} (hint: version: 20.19.5)"
     )
     with pytest.raises(AifoError) as caught:
-        base.fitting(BaseSource(version="20.19.5", bootstrap=DEBIAN), asked)
+        base.given(BaseSource(version="20.19.5", bootstrap=DEBIAN), asked)
     assert caught.value.problem == f"it gives version 20.19.5, not {asked}"
 
 
 def test_where_a_template_can_install_any_other_version_it_is_exact() -> None:
     source = BaseSource(version="20.19.5", bootstrap=DEBIAN, exact=True)
-    assert base.fitting(source, "22.12.0") == "22.12.0"
+    assert base.given(source, "22.12.0") == "22.12.0"
     with pytest.raises(AifoError) as caught:
-        base.fitting(source, "22.12")
+        base.given(source, "22.12")
     assert caught.value.problem == (
         "it gives version 20.19.5 and any other that is exact to the last number, not 22.12"
     )

@@ -9,8 +9,9 @@ from doit import doit_cmd
 from doit.cmdparse import CmdOption, TaskParse
 
 from aifo_tasks.errors import UsageError
+from aifo_tasks.spec import Source
 from aifo_tasks.tasks import variables
-from aifo_tasks.tasks.variables import Resolved, Source, Variable, resolve
+from aifo_tasks.tasks.variables import Resolved, Variable, resolve
 
 
 @pytest.fixture(autouse=True)
