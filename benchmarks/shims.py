@@ -65,9 +65,9 @@ def bench(directory: Path, arguments: argparse.Namespace) -> Iterator[Bench]:
 
 
 def _project(path: Path) -> Path:
-    """A project that installs nothing, with the tools that are called here."""
+    """A project that installs nothing, with the tools that are called here in node's sidecar."""
     path.mkdir()
-    file = {"extends": "builtin", "toolchains": {"node": {"tools": TOOLS}}}
+    file = {"extends": "builtin", "toolchains": {"node": {"tools": TOOLS}, "c-cpp": None}}
     (path / "toolchains.yaml").write_text(json.dumps(file))  # JSON is YAML
     return path
 
