@@ -35,7 +35,7 @@ else:
 
     def _init_of(cls: type) -> object:
         fields = dataclasses.fields(cls)
-        names = tuple(field.name for field in fields)
+        places = tuple((field.name, vars(cls)[field.name].__set__) for field in fields)
         defaults = {field.name: field.default for field in fields if field.default is not _MISSING}
         factories = {
             field.name: field.default_factory
@@ -44,17 +44,17 @@ else:
         }
 
         def init(self: object, **given: object) -> None:
-            values = {**defaults, **given}
+            values = given if len(given) == len(places) else {**defaults, **given}
             for name, make in factories.items():
                 if name not in values:
                     values[name] = make()
             try:
-                for name in names:
-                    _set(self, name, values[name])
+                for name, put in places:
+                    put(self, values[name])
             except KeyError:
                 raise TypeError(f"{cls.__qualname__}() needs {name}") from None
-            if len(values) > len(names):
-                more = ", ".join(values.keys() - set(names))
+            if len(values) > len(places):
+                more = ", ".join(values.keys() - dict(places).keys())
                 raise TypeError(f"{cls.__qualname__}() takes no {more}")
 
         return init
@@ -79,7 +79,6 @@ else:
         raise dataclasses.FrozenInstanceError(f"{name} of {type(self).__qualname__} is fixed")
 
     _MISSING = dataclasses.MISSING
-    _set = object.__setattr__
     _SHARED = {
         "__repr__": _repr,
         "__eq__": _eq,

@@ -22,7 +22,7 @@ void store32(unsigned char *bytes, uint32_t value)
 
 static bool known(uint8_t type)
 {
-	return type <= FRAME_FOREGROUND || (type >= FRAME_HELLO && type <= FRAME_CLOSED);
+	return type <= FRAME_FOREGROUND || (type >= FRAME_HELLO && type <= FRAME_READY);
 }
 
 bool frame_decode(const unsigned char bytes[FRAME_HEADER], struct frame *frame)

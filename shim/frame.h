@@ -35,6 +35,8 @@ enum frame_type {
 	/* only on the relay: of one of the call's streams, its receiver has left; of none, the
 	 * sender has left the call */
 	FRAME_CLOSED = 22,
+	/* from a caller, that several calls will follow one another; to it, that the next may */
+	FRAME_READY = 23,
 };
 
 /* Beside the streams that are a terminal: the caller is in the background of its own. */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
@@ -220,18 +221,40 @@ static int64_t next_look(const struct watch *watch)
 	return now() + (late ? LATE_KILL_PAUSE : KILL_PAUSE);
 }
 
-static void report(const struct watch *watch)
+/* True when the tool has left nobody behind: what stays below us could no longer be told from
+ * what the next call starts. */
+static bool is_alone(void)
 {
-	unsigned char payload[2] = {
-		watch->end.si_code != CLD_EXITED,
-		(unsigned char)watch->end.si_status,
-	};
+	siginfo_t child;
 
-	if (watch->connection >= 0)
-		(void)send_frame(watch->connection, FRAME_EXIT, payload, sizeof payload, -1);
+	return waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT) != 0 && errno == ECHILD;
 }
 
-void monitor(int connection, const struct tool *tool)
+/* How the tool ended, in one piece with the word that another call may come. */
+static void report(const struct watch *watch, bool stays)
+{
+	unsigned char bytes[FRAME_HEADER + 2 + FRAME_HEADER];
+	size_t length = FRAME_HEADER + 2;
+
+	frame_encode(&(struct frame){.type = FRAME_EXIT, .length = 2}, bytes);
+	bytes[FRAME_HEADER] = watch->end.si_code != CLD_EXITED;
+	bytes[FRAME_HEADER + 1] = (unsigned char)watch->end.si_status;
+	if (stays) {
+		frame_encode(&(struct frame){.type = FRAME_READY}, bytes + length);
+		length += FRAME_HEADER;
+	}
+	(void)write_all(watch->connection, bytes, length);
+}
+
+static void let_go(const struct watch *watch)
+{
+	close(watch->children);
+	if (watch->tool->master >= 0)
+		close(watch->tool->master);
+	free(watch->tree.list);
+}
+
+bool monitor(int connection, const struct tool *tool, bool stays)
 {
 	struct watch watch = {.tool = tool, .connection = connection, .front = tool->leader};
 	sigset_t child;
@@ -251,5 +274,10 @@ void monitor(int connection, const struct tool *tool)
 			listen_to_caller(&watch);
 	}
 	waitpid(tool->leader, NULL, 0);
-	report(&watch);
+	let_go(&watch);
+	if (watch.connection < 0)
+		return false;
+	stays = stays && is_alone();
+	report(&watch, stays);
+	return stays;
 }

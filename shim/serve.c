@@ -54,9 +54,9 @@ static bool welcome(int connection, const struct settings *settings)
 }
 
 /* The payload must come within the deadline and without descriptors: those belong to the
- * first byte of the frame. */
-static void take_call(int connection, uint32_t length, const struct passed *passed,
-		      int64_t deadline)
+ * first byte of the frame. True when another call may follow. */
+static bool take_call(int connection, uint32_t length, const struct passed *passed,
+		      int64_t deadline, bool stays)
 {
 	struct passed stray = {.count = 0};
 	struct failure failure;
@@ -66,11 +66,11 @@ static void take_call(int connection, uint32_t length, const struct passed *pass
 
 	if (payload == NULL) {
 		refuse(connection, STAGE_MALFORMED, ENOMEM);
-		return;
+		return false;
 	}
 	if (!receive(connection, payload, length, &stray, deadline)) {
 		free(payload);
-		return;
+		return false;
 	}
 	if (stray.count > 0 || stray.bad || !call_decode(payload, length, &call)) {
 		refuse(connection, STAGE_MALFORMED, EPROTO);
@@ -81,10 +81,10 @@ static void take_call(int connection, uint32_t length, const struct passed *pass
 	} else {
 		free(payload);
 		(void)send_frame(connection, FRAME_STARTED, NULL, 0, tool.master);
-		monitor(connection, &tool);
-		return;
+		return monitor(connection, &tool, stays && tool.master < 0); /* else we lead its session */
 	}
 	free(payload);
+	return false;
 }
 
 /* Whoever gets its own descriptors back knows that they pass both ways. */
@@ -99,8 +99,18 @@ static bool echo(int connection, const struct passed *passed)
 	return sent == sizeof header;
 }
 
-/* True as long as another frame may follow. */
-static bool take_frame(int connection, const struct settings *settings)
+/* What was meant for a tool that had just ended. */
+static bool take_late(int connection, uint32_t length, int64_t deadline)
+{
+	struct passed stray = {.count = 0};
+	unsigned char payload[4];
+
+	return length <= sizeof payload && receive(connection, payload, length, &stray, deadline) &&
+	       stray.count == 0 && !stray.bad;
+}
+
+/* True as long as another frame may follow. Whoever stays has several calls. */
+static bool take_frame(int connection, const struct settings *settings, bool *stays)
 {
 	unsigned char header[FRAME_HEADER];
 	struct passed passed = {.count = 0};
@@ -110,23 +120,30 @@ static bool take_frame(int connection, const struct settings *settings)
 	if (!receive(connection, header, sizeof header, &passed, deadline))
 		return false;
 	bool bare = passed.count == 0 && !passed.bad;
-	if (frame_decode(header, &frame) && frame.type == FRAME_CALL)
-		take_call(connection, frame.length, &passed, deadline);
-	else if (frame.type == FRAME_HELLO && frame.length == 0 && bare)
+	bool known = frame_decode(header, &frame);
+	if (known && frame.type == FRAME_CALL)
+		return take_call(connection, frame.length, &passed, deadline, *stays);
+	if (known && frame.type == FRAME_HELLO && frame.length == 0 && bare)
 		return welcome(connection, settings);
-	else if (frame.type == FRAME_ECHO && frame.length == 0 && !passed.bad)
+	if (known && frame.type == FRAME_READY && frame.length == 0 && bare)
+		return *stays = true;
+	if (known && frame.type == FRAME_ECHO && frame.length == 0 && !passed.bad)
 		return echo(connection, &passed);
-	else
-		refuse(connection, STAGE_MALFORMED, EPROTO);
+	bool late = frame.type == FRAME_SIGNAL || frame.type == FRAME_WINDOW ||
+		    frame.type == FRAME_FOREGROUND;
+	if (known && late && bare && *stays)
+		return take_late(connection, frame.length, deadline);
+	refuse(connection, STAGE_MALFORMED, EPROTO);
 	return false;
 }
 
 noreturn void serve(int connection, const struct settings *settings)
 {
 	int64_t deadline = now() + PATIENCE;
+	bool stays = false;
 
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	while (wait_readable(connection, deadline) && take_frame(connection, settings))
-		deadline = FOREVER; /* whoever has said hello may take its time */
+	while (wait_readable(connection, deadline) && take_frame(connection, settings, &stays))
+		deadline = FOREVER; /* whoever has said something may take its time */
 	_exit(0);
 }

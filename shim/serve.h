@@ -15,7 +15,8 @@ struct settings {
 	uid_t caller;       /* may call besides root and init's own user; 0 for nobody */
 };
 
-/* Runs in a process of its own, below init, and ends it. */
+/* Runs in a process of its own, below init, and ends it: after one call, or with a caller
+ * whose calls follow one another as long as they leave nobody behind. */
 noreturn void serve(int connection, const struct settings *settings);
 
 /* Says why there will be no call. Does not wait for a caller that does not read. */

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from aifo_tasks import log, process
-from aifo_tasks.engine import preview
+from aifo_tasks.engine import dialect, preview
 from aifo_tasks.engine.api import BuildSpec, Progress
 from aifo_tasks.errors import AifoError, EngineError, ProcessError
 
@@ -29,11 +29,12 @@ def build(spec: BuildSpec, client: preview.Argv, progress: Progress) -> bool:
     buildx plugin is missing.
     """
     argv = preview.build_argv(spec, client)
-    if not log.command(preview.build_text(argv, spec.dockerfile)):
+    text = dialect.dockerfile(spec.dockerfile) if client[0] == "podman" else spec.dockerfile
+    if not log.command(preview.build_text(argv, text)):
         return False
     require(client)
     try:
-        run(argv, spec.dockerfile, progress)
+        run(argv, text, progress)
     except ProcessError as error:
         raise EngineError(
             spec.tag, f"the build failed with {error.problem}", hint=error.hint

@@ -4,7 +4,7 @@ Bridged:
 
 - a tmpfs takes no ``uid=`` and ``gid=``: ``U`` gives it to the container's user;
 - a tmpfs starts with what the image has in that directory, unless told ``notmpcopyup``;
-- builds go through ``podman --url … build``: it has no buildx;
+- builds go through ``podman --url … build``: it has no buildx, and knows no private cache;
 - names without a registry get ``localhost/``; either spelling finds the image;
 - a label filter with several labels finds those that have one of them: filtered again here;
 - a host directory that is missing would be made: refused here;
@@ -35,6 +35,11 @@ from aifo_tasks.engine.api import ContainerSpec, MountSpec
 def bridged(spec: ContainerSpec) -> ContainerSpec:
     """The container to ask Podman for, so that it comes out as Docker would make it."""
     return dataclasses.replace(spec, mounts=tuple(_mount(mount) for mount in spec.mounts))
+
+
+def dockerfile(text: str) -> str:
+    """The Dockerfile to give Podman: steps wait for a cache that Docker would give each anew."""
+    return text.replace("sharing=private", "sharing=locked")
 
 
 def local_name(reference: str) -> str:

@@ -9,33 +9,42 @@ from typing import Protocol
 from aifo_tasks.overlay import Runner
 from aifo_tasks.value import dataclass
 
-__all__ = ["Manager", "Plan", "Runner", "Store"]
+__all__ = ["Commands", "Manager", "Plan", "Runner", "Store"]
+
+Commands = tuple[tuple[str, ...], ...]
+"""Argument lists that run one after the other, up to the first that fails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
     """Where a package manager keeps what it fetched.
 
-    ``host`` is its directory on this machine, ``target`` the same inside the sidecar; with
-    ``mount`` it lies outside the project and needs a mount of its own.
+    ``target`` is its directory inside the sidecar and ``also`` are further ones. They lie in
+    cache volumes, unless ``host`` names the directory on this machine: then in the project, or
+    with ``mount`` outside of it. ``environment`` is set in the sidecar.
     """
 
-    host: Path
     target: str
+    also: tuple[str, ...] = ()
+    host: Path | None = None
     mount: bool = False
-
-    @property
-    def environment(self) -> tuple[tuple[str, str], ...]:
-        """Set in the sidecar: pnpm refuses modules that were linked from another store."""
-        return (("npm_config_store_dir", self.target),)
+    environment: tuple[tuple[str, str], ...] = ()
 
 
 class Manager(Protocol):
-    """A package manager; a module of this package satisfies it."""
+    """A package manager; a module of this package satisfies it.
+
+    ``DIRECTORY`` is what it installs into and an overlay covers, such as ``node_modules``;
+    "" for one that has nothing but its store. ``ENVIRONMENT`` is set for its own commands.
+    """
 
     NAME: str
-    LOCKFILE: str
+    DIRECTORY: str
     ENVIRONMENT: tuple[tuple[str, str], ...]
+
+    def uses(self, project: Path) -> bool:
+        """True for a project without a lockfile whose manifest asks for this manager."""
+        ...
 
     def members(self, project: Path) -> tuple[str, ...]:
         """Workspace members besides the root, as paths relative to the project."""
@@ -49,31 +58,28 @@ class Manager(Protocol):
         """True for a command that itself makes a lockfile or what it installs."""
         ...
 
-    def store(self, project: Path, environ: Mapping[str, str]) -> Store:
-        """Where this project's packages are kept."""
+    def store(
+        self, project: Path, declared: Mapping[str, str], environ: Mapping[str, str]
+    ) -> Store:
+        """Where this project's packages are kept.
+
+        ``declared`` is the toolchain's environment, ``environ`` the caller's.
+        """
         ...
 
-    def make_store(self, project: Path, used: Store, owner: tuple[int, int]) -> None:
-        """Make a store that lies in the project."""
+    def install(self, plan: Plan, *, offline: bool) -> Commands:
+        """The frozen install, run in the project."""
         ...
 
-    def fetch_argv(self, used: Store) -> tuple[str, ...]:
+    def fetch(self, plan: Plan) -> Commands:
         """Fill the store from the lockfile, installing nothing."""
-        ...
-
-    def install_argv(self, store: Store, *, offline: bool) -> tuple[str, ...]:
-        """The frozen install."""
-        ...
-
-    def check_store(self, run: Runner, store: Store) -> bool:
-        """True when something may be in it already; InstallError when it cannot be written."""
         ...
 
     def verify(self, run: Runner, plan: Plan) -> str:
         """What is wrong with an install that ended with status 0; "" when nothing is."""
         ...
 
-    def explain(self, output: str, store: Store) -> str:
+    def explain(self, output: str, plan: Plan) -> str:
         """A hint for an install that failed with this output; "" when it says it all."""
         ...
 
@@ -82,10 +88,11 @@ class Manager(Protocol):
 class Plan:
     """One project's install.
 
-    ``targets`` are the covered directories inside the sidecar, the project's own first, and
-    ``volumes`` what covers them. ``toolchain`` is a digest of everything declared about the
-    image, ``platform`` names system, architecture and libc. ``sentinel`` is the file that
-    marks a directory as an overlay.
+    ``targets`` are the directories inside the sidecar that hold what is installed, the
+    project's own first, and ``volumes`` what covers them. A store's directories are shared
+    with other projects: ``key`` names what is this project's in them. ``toolchain`` is a
+    digest of everything declared about the image, ``platform`` names system, architecture
+    and libc. ``sentinel`` is the file that marks each target.
     """
 
     kind: str
@@ -94,11 +101,17 @@ class Plan:
     store: Store
     targets: Sequence[str]
     volumes: Sequence[str]
+    key: str
     toolchain: str
     platform: str
-    sentinel: str = ".aifo-node-overlay"
+    sentinel: str
 
     @property
     def subject(self) -> str:
         """What messages are about."""
         return f"install {self.kind}"
+
+    @property
+    def shared(self) -> bool:
+        """True when it is installed where other projects install too."""
+        return not self.manager.DIRECTORY

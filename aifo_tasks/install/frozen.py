@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aifo_tasks import files, log
 from aifo_tasks.errors import InstallError
-from aifo_tasks.install import stamp
+from aifo_tasks.install import stamp, stores
 from aifo_tasks.install.api import Plan, Runner
 from aifo_tasks.install.key import key
 from aifo_tasks.process import TAIL_LINES
@@ -33,7 +33,7 @@ def ensure(run: Runner, plan: Plan, lock_path: Path) -> bool:
         wanted, found = key(plan), stamp.read(run, plan)
         if found == wanted:
             return False
-        log.step(plan.subject, _reason(found))
+        log.step(plan.subject, _reason(plan, found))
         try:
             _install(run, plan, lock, wanted)
         except InstallError as error:
@@ -54,13 +54,8 @@ def forgotten(run: Runner, plan: Plan, lock_path: Path) -> Iterator[None]:
         yield
 
 
-def steps(plan: Plan) -> tuple[tuple[str, ...], ...]:
-    """What a first install runs inside the sidecar, for a dry run."""
-    return (plan.manager.install_argv(plan.store, offline=False),)
-
-
 def _install(run: Runner, plan: Plan, lock: int, wanted: str) -> None:
-    warm = plan.manager.check_store(run, plan.store)
+    warm = stores.check(run, plan)
     stamp.clear(run, plan)
     offline = _attempt(run, plan, lock, offline=True) if warm else None
     if offline is None or offline.status != 0:
@@ -81,9 +76,10 @@ def _install(run: Runner, plan: Plan, lock: int, wanted: str) -> None:
 
 
 class _Attempt:
-    """One run of the package manager: its status and the last lines it wrote."""
+    """One run of the package manager's commands: the last one, its status, the last lines."""
 
     def __init__(self, show: Callable[[str], None]) -> None:
+        self.argv: tuple[str, ...] = ()
         self.status = 0
         self.last: collections.deque[str] = collections.deque(maxlen=TAIL_LINES)
         self._show = show
@@ -109,24 +105,25 @@ class _Attempt:
 
 def _attempt(run: Runner, plan: Plan, lock: int, *, offline: bool) -> _Attempt:
     attempt = _Attempt(lambda line: log.progress(plan.subject, line))
-    attempt.status = run(
-        plan.manager.install_argv(plan.store, offline=offline),
-        environment=dict(plan.manager.ENVIRONMENT),
-        stdin=lock,
-        on_output=attempt.feed,
-    )
-    attempt.end()
+    environment = dict(plan.manager.ENVIRONMENT)
+    for attempt.argv in plan.manager.install(plan, offline=offline):
+        attempt.status = run(
+            attempt.argv, environment=environment, stdin=lock, on_output=attempt.feed
+        )
+        attempt.end()
+        if attempt.status != 0:
+            break
     return attempt
 
 
 def _failed(plan: Plan, offline: _Attempt | None, online: _Attempt) -> InstallError:
-    argv = shlex.join(plan.manager.install_argv(plan.store, offline=False))
+    argv = shlex.join(online.argv)
     text = "\n".join(online.last)
     if offline is not None:
         text = "\n".join(["offline:", *offline.last, "online:", text])
     return InstallError(
         plan.subject, f"{argv} failed with exit status {online.status}\n{text}",
-        hint=plan.manager.explain(text, plan.store),
+        hint=plan.manager.explain(text, plan),
     )  # fmt: skip
 
 
@@ -141,12 +138,15 @@ def _counted(error: InstallError, plan: Plan, lock_path: Path) -> InstallError:
 
 
 def _removal(plan: Plan) -> str:
+    if plan.shared:
+        return "doit sidecar_stop && doit purge_caches"
     return f"doit sidecar_stop && docker volume rm {shlex.join(plan.volumes)}"
 
 
-def _reason(found: str) -> str:
+def _reason(plan: Plan, found: str) -> str:
     if not found:
-        return "the overlay holds no finished install"
+        place = "cache" if plan.shared else "overlay"
+        return f"the {place} holds no finished install"
     return "the lockfile, or what else decides the result, changed"
 
 

@@ -9,7 +9,12 @@ from pathlib import Path
 
 from aifo_tasks import log, process
 from aifo_tasks.errors import InstallError
-from aifo_tasks.install import managers, pnpm
+from aifo_tasks.install import pnpm, stores
+
+FOREIGN = (
+    "package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "bun.lock", "bun.lockb",
+)  # fmt: skip
+"""Lockfiles of other package managers of the same ecosystem."""
 
 _MIGRATED = ("package-lock.json", "npm-shrinkwrap.json", "yarn.lock")
 _TRACES = (
@@ -30,7 +35,7 @@ def node_install(project: Path) -> None:
     for finding in _findings(project):
         log.warn("node_install", finding)
     owner = (os.getuid(), os.getgid())
-    pnpm.make_store(project, pnpm.store(project, {}), owner)
+    stores.make(project, pnpm.store(project, {}, {}), owner)
     argv = [program, "install", "--frozen-lockfile", "--store-dir", pnpm.STORE]
     _run(argv, project, "node_install")
 
@@ -49,7 +54,7 @@ def node_migrate(project: Path) -> None:
     Nothing is removed: the last line says what to remove. Raises InstallError when there is
     nothing to migrate from, or a pnpm-lock.yaml already.
     """
-    foreign = managers.foreign_lockfiles(project)
+    foreign = foreign_lockfiles(project)
     if not any(name in _MIGRATED for name in foreign):
         raise InstallError(
             str(project), f"has none of {', '.join(_MIGRATED)} to migrate from",
@@ -64,10 +69,15 @@ def node_migrate(project: Path) -> None:
     log.done("node_migrate", f"{pnpm.LOCKFILE} is made; remove the other: rm {' '.join(foreign)}")
 
 
+def foreign_lockfiles(project: Path) -> tuple[str, ...]:
+    """Lockfiles of other package managers that stand in the project."""
+    return tuple(name for name in FOREIGN if os.path.lexists(project / name))
+
+
 def _findings(project: Path) -> list[str]:
     found = [
         f"{name} stands in a pnpm project: rm {name}, or doit node_migrate"
-        for name in managers.foreign_lockfiles(project)
+        for name in foreign_lockfiles(project)
     ]
     found += [
         f"node_modules was made by {manager}: rm -rf node_modules && doit node_install"
@@ -86,7 +96,7 @@ def _program(instead: str) -> str:
 
 
 def _lock_hint(project: Path) -> str:
-    if managers.foreign_lockfiles(project):
+    if foreign_lockfiles(project):
         return "doit node_migrate"
     return "pnpm install --lockfile-only"
 

@@ -13,7 +13,9 @@ def key(plan: Plan) -> str:
     link among them and InstallError for a lockfile that cannot be read.
     """
     parts: list[str | bytes] = [plan.manager.NAME, plan.toolchain, plan.platform]
-    parts += [*plan.manager.install_argv(plan.store, offline=False), "files"]
+    for argv in plan.manager.install(plan, offline=False):
+        parts += ["command", *argv]
+    parts.append("files")
     for name, content in plan.manager.inputs(plan.project):
         parts += [name, b"-" if content is None else b"+" + content]
     return files.digest(*parts)

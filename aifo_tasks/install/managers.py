@@ -1,31 +1,38 @@
-"""Which package manager a project uses: found by lockfile."""
+"""Which package manager a project uses, found by lockfile, and what it then installs."""
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 
-from aifo_tasks import files
 from aifo_tasks.errors import InstallError
-from aifo_tasks.install import pnpm
-from aifo_tasks.install.api import Manager
+from aifo_tasks.install import stamp
+from aifo_tasks.install.api import Manager, Plan
+from aifo_tasks.model import Toolchain
+from aifo_tasks.overlay import Directory, Place
 from aifo_tasks.value import dataclass
 
-FOREIGN = (
-    "package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "bun.lock", "bun.lockb",
-)  # fmt: skip
-"""Lockfiles of other package managers of the same ecosystem."""
+LOCKFILES: Mapping[str, tuple[str, ...]] = {
+    "pnpm": ("pnpm-lock.yaml",),
+    "npm": ("package-lock.json", "npm-shrinkwrap.json"),
+    "yarn": ("yarn.lock",),
+    "uv": ("uv.lock",),
+    "pip": ("requirements.txt",),
+    "cargo": ("Cargo.lock",),
+    "go": ("go.work", "go.mod"),
+}
+"""The package managers there are, and what each locks with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """A project's package manager; without ``locked`` there is nothing to install from.
 
-    Then the overlay still covers node_modules, so that the call that makes the lockfile
-    leaves nothing else in the project.
+    Then the overlay still covers the dependency directory, so that the call that makes the
+    lockfile leaves nothing else in the project.
     """
 
     manager: Manager
@@ -35,47 +42,77 @@ class Found:
 def find(project: Path, allowed: Sequence[str]) -> Found | None:
     """The package manager of ``project``; None when it uses none.
 
-    ``allowed`` are the toolchain's. Raises InstallError for two lockfiles of one ecosystem, or
-    for only one that no module here can install from.
+    ``allowed`` are the toolchain's, all of one ecosystem. Raises InstallError for lockfiles of
+    several of them, or for none but one that the file does not allow.
     """
-    if pnpm.NAME not in allowed:
-        return None
-    locked = files.read_below(project, pnpm.LOCKFILE) is not None
-    foreign = foreign_lockfiles(project)
-    if foreign and locked:
-        names = " and ".join((pnpm.LOCKFILE, *foreign))
+    locked = [name for name in allowed if _standing(project, name)]
+    if len(locked) > 1:
+        standing = [_standing(project, name)[0] for name in locked]
         raise InstallError(
-            str(project), f"has two lockfiles: {names}",
-            hint=f"rm {shlex.join(foreign)}, or doit node_migrate",
+            str(project), f"has two lockfiles: {' and '.join(standing)}",
+            hint=f"rm {shlex.join(standing[1:])}, or managers: [{locked[0]}] in toolchains.yaml",
         )  # fmt: skip
-    if foreign:
-        raise InstallError(
-            str(project), f"has {' and '.join(foreign)}, and pnpm is the only manager so far",
-            hint="doit node_migrate",
-        )  # fmt: skip
-    if not locked and not _uses_pnpm(project):
+    if locked:
+        return Found(manager=module(locked[0], project), locked=True)
+    for name in allowed:
+        manager = module(name, project)
+        if manager.uses(project):
+            return Found(manager=manager, locked=False)
+    return None
+
+
+def known_lockfiles(names: Sequence[str]) -> tuple[str, ...]:
+    """What these package managers lock with."""
+    return tuple(lock for name in names for lock in LOCKFILES[name])
+
+
+def _standing(project: Path, name: str) -> list[str]:
+    """The lockfiles of this package manager that stand in the project."""
+    return [lock for lock in LOCKFILES[name] if os.path.lexists(project / lock)]
+
+
+def module(name: str, project: Path) -> Manager:
+    """The module of a package manager, for this project's version of it.
+
+    Imported when asked for: a warm call needs one at most.
+    """
+    if name == "yarn":
+        from aifo_tasks.install import berry
+
+        name = "berry" if berry.is_berry(project) else name
+    found: Manager = import_module(f"aifo_tasks.install.{name}")
+    return found
+
+
+def plan(
+    manager: Manager,
+    toolchain: Toolchain,
+    *,
+    place: Place,
+    covered: Sequence[Directory],
+    inputs: str,
+    environ: Mapping[str, str],
+) -> Plan | None:
+    """What an install in this project is made of, ``inputs`` being the image's.
+
+    None when no overlay covers the directory it would install into.
+    """
+    store = manager.store(place.project, dict(toolchain.environment), environ)
+    targets, volumes = (store.target, *store.also), tuple(c.volume for c in toolchain.caches)
+    if manager.DIRECTORY:
+        mine = [c for c in covered if c.relative.rpartition("/")[2] == manager.DIRECTORY]
+        targets, volumes = tuple(c.target for c in mine), tuple(c.volume for c in mine)
+    if not targets:
         return None
-    return Found(manager=pnpm, locked=locked)
-
-
-def foreign_lockfiles(project: Path) -> tuple[str, ...]:
-    """Lockfiles of other package managers that stand in the project."""
-    return tuple(name for name in FOREIGN if os.path.lexists(project / name))
-
-
-def _uses_pnpm(project: Path) -> bool:
-    """A manifest that asks for packages, or for pnpm, without a lockfile."""
-    if os.path.lexists(project / "pnpm-workspace.yaml"):
-        return True
-    manifest = files.read_below(project, "package.json")
-    if manifest is None:
-        return False
-    try:
-        content = json.loads(manifest)
-    except ValueError as error:
-        raise InstallError(str(project / "package.json"), f"is not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise InstallError(str(project / "package.json"), "is not a JSON object")
-    kinds = ("dependencies", "devDependencies", "optionalDependencies")
-    named = str(content.get("packageManager", "")).startswith("pnpm@")
-    return named or any(content.get(kind) for kind in kinds)
+    return Plan(
+        kind=toolchain.kind,
+        project=place.project,
+        manager=manager,
+        store=store,
+        targets=targets,
+        volumes=volumes,
+        key=place.key,
+        toolchain=inputs,
+        platform=f"{place.platform}/{place.libc}",
+        sentinel=stamp.sentinel(toolchain, "" if manager.DIRECTORY else place.key, environ),
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aifo_tasks import __version__, cache, files, log, overlay
 from aifo_tasks.engine.api import Engine, VolumeState
+from aifo_tasks.install import stores
 from aifo_tasks.session.workplace import Workplace
 from aifo_tasks.sidecar.identity import project_session, user_label
 
@@ -41,9 +42,8 @@ def overlay_states(engine: Engine, work: Workplace) -> dict[str, VolumeState]:
 def make_mount_points(work: Workplace) -> None:
     """Make the host directories that mounts need, and remember those that were missing."""
     made = overlay.make_mount_points(work.plan.project, work.covered, work.owner)
-    if work.install is not None:
-        store = work.install.store
-        work.install.manager.make_store(work.plan.project, store, work.owner)
+    if work.install is not None and work.locked:  # else it is not yet certain who installs
+        stores.make(work.plan.project, work.install.store, work.owner)
     if made and not log.is_dry_run():
         path = _path(project_session(work.plan.project))
         known = _recorded(path)[1]

@@ -220,40 +220,34 @@ def _settle(
 ) -> None:
     """Guard the overlays of a running sidecar and install into them."""
     from aifo_tasks import cache
-    from aifo_tasks.install import frozen
+    from aifo_tasks.install import frozen, managers
     from aifo_tasks.session import mounts
 
-    if greeted is not None:
-        mounted = mounts.mounted(work, volumes)
-        cache.repair(engine, Inside(greeted), mounted, work.owner, work.image)
-    if work.install is None:
-        return
     if greeted is None:
-        if work.locked and not changing:
+        if work.install is not None and work.locked and not changing:
             from aifo_tasks.session.preview import print_call
 
-            for argv in frozen.steps(work.install):
+            for argv in work.install.manager.install(work.install, offline=False):
                 print_call(work.plan.name, argv, WORKSPACE, dict(work.install.manager.ENVIRONMENT))
         return
     run = Inside(greeted)
+    cache.repair(engine, run, mounts.mounted(work, volumes), work.owner, work.image)
     try:
-        state = engine.container(greeted.record.name)
+        state = engine.container(greeted.record.name) if work.covered else None
         if state is not None:
             overlay.check_engine(state, mounts.overlay_states(engine, work), work.covered)
-        overlay.guard(run, work.install.targets)
+        overlay.guard(run, [directory.target for directory in work.covered])
     except AifoError:
         engine.remove_container(greeted.record.name)
         record.forget(work.plan.session, greeted.record.name)
         raise
-    if changing:
+    if work.install is None or changing:
         return
     if work.locked:
         frozen.ensure(run, work.install, work.lock)
     else:
-        log.warn(
-            f"install {work.toolchain.kind}",
-            f"there is no {work.install.manager.LOCKFILE}: nothing is installed",
-        )
+        names = managers.known_lockfiles(work.toolchain.managers)
+        log.warn(work.install.subject, f"nothing is installed: there is no {' or '.join(names)}")
 
 
 @contextlib.contextmanager

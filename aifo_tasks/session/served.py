@@ -53,7 +53,7 @@ def served(
             tokens=(token, *(entrance.token for entrance in entrances if entrance)),
             sidecars=tuple(sidecars),
             limits=stack.enter_context(limits.carried(_limits())),
-            notifier=notifier(works[0]),
+            notifier=_notifier(works[0]),
             audit=record,
         )
         for sidecar in sidecars:
@@ -158,7 +158,12 @@ def _number(variable: str, default: int) -> int:
     return int(text)
 
 
-def notifier(work: Workplace) -> notify.Notifier | None:
-    """What ``/notify`` runs, if something is configured; AifoError when that cannot be."""
+def notifies(work: Workplace) -> str:
+    """The name of what notifications run, "" when nothing is configured."""
+    found = _notifier(work)
+    return found.name if found is not None else ""
+
+
+def _notifier(work: Workplace) -> notify.Notifier | None:
     command = work.config.notifications_command or notifications.command(os.environ)
     return notify.configured(command, os.environ) if command else None

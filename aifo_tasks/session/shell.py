@@ -24,6 +24,7 @@ from aifo_tasks.value import dataclass
 if TYPE_CHECKING:
     from aifo_tasks.engine.api import Engine
     from aifo_tasks.session.serving import Serving
+    from aifo_tasks.sidecar.record import Greeted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,28 +51,38 @@ def run(works: Sequence[Workplace], choices: Choices, wish: Wish) -> int:
     with contextlib.ExitStack() as stack:
         session = stack.enter_context(sessions.opened())
         works = [_own(work, session) for work in works]
-        stack.callback(_end, engine, session, works)
-        image = agent.image(engine, works[0], choices, wish.image)
-        notifier = served.notifier(works[0])
         plan = agent.plan(
-            works, session, image=image, network=joined, notify=notifier.name if notifier else ""
+            works,
+            session,
+            image=agent.image(engine, works[0], choices, wish.image),
+            network=joined,
+            notify=served.notifies(works[0]),
         )
         token = secrets.token_hex(32)
+        stack.callback(_end, engine, plan)
         serving = stack.enter_context(served.served(works, choices, session=session, token=token))
+        stack.callback(_end, engine, plan)  # so that the proxy has nobody to wait for
         if wish.transport == "tcp":
             plan = _over_tcp(engine, plan, serving)
         for work in works:
             mounts.make_mount_points(work)
         greeted = life.ensure(engine, plan, {volume: volume for _, volume in plan.covers})
         _let_in(plan, token, serving, wish.transport)
-        own = set(plan.environment()) - {"LANG"}  # the only one that is a wish of the caller's
-        variables = dict(policy.forwarded(os.environ, plan.toolchain.forward, own))
+        status = _call(plan, greeted, wish)
         if greeted is None:
-            print_call(plan.name, wish.command, wish.cwd, variables)
             _print_end(engine, plan, works)
-            return 0
-        call = launcher.Call(argv=wish.command, cwd=wish.cwd, environment=variables)
-        return launcher.attach(greeted.connection, call)
+        return status
+
+
+def _call(plan: Plan, greeted: Greeted | None, wish: Wish) -> int:
+    """Run the command in the agent; its exit status."""
+    own = set(plan.environment()) - {"LANG"}  # the only one that is a wish of the caller's
+    variables = dict(policy.forwarded(os.environ, plan.toolchain.forward, own))
+    if greeted is None:
+        print_call(plan.name, wish.command, wish.cwd, variables)
+        return 0
+    call = launcher.Call(argv=wish.command, cwd=wish.cwd, environment=variables)
+    return launcher.attach(greeted.connection, call)
 
 
 def _own(work: Workplace, session: str) -> Workplace:
@@ -114,7 +125,7 @@ def _print_end(engine: Engine, plan: Plan, works: Sequence[Workplace]) -> None:
         engine.remove_network(plan.network)
 
 
-def _end(engine: Engine, session: str, works: Sequence[Workplace]) -> None:
-    """Remove what is the session's; the project's own sidecars stay."""
-    ending.stop(engine, session)
-    ready.release(engine, project_session(works[0].plan.project))
+def _end(engine: Engine, plan: Plan) -> None:
+    """Remove what is the session's, as far as there is something; the project's stays."""
+    ending.stop(engine, plan.session)
+    ready.release(engine, project_session(plan.project))

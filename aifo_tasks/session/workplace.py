@@ -95,23 +95,20 @@ def workplace(config: Config, toolchain: Toolchain, *, caches: bool = True) -> W
     found = managers.find(project, toolchain.managers)
     covered: tuple[Directory, ...] = ()
     install = None
+    if found is not None or not toolchain.managers:
+        members = found.manager.members(project) if found is not None else ()
+        covered = overlay.directories(toolchain.overlays, members, place)
     binds: tuple[tuple[Path, str], ...] = ()
     if found is not None:
-        covered = overlay.directories(toolchain.overlays, found.manager.members(project), place)
-        store = found.manager.store(project, os.environ)
-        binds = ((store.host, store.target),) if store.mount else ()
+        install = managers.plan(
+            found.manager, toolchain, place=place, covered=covered, inputs=inputs,
+            environ=os.environ,
+        )  # fmt: skip
+    if install is not None:
+        store = install.store
         toolchain = replace(toolchain, environment=(*toolchain.environment, *store.environment))
-        install = install_api.Plan(
-            kind=toolchain.kind,
-            project=project,
-            manager=found.manager,
-            store=store,
-            targets=tuple(directory.target for directory in covered),
-            volumes=tuple(directory.volume for directory in covered),
-            toolchain=inputs,
-            platform=f"{place.platform}/{place.libc}",
-            sentinel=stamp.sentinel(os.environ),
-        )
+        if store.mount and store.host is not None:
+            binds = ((store.host, store.target),)
     session = project_session(project)
     plan = Plan(
         toolchain=toolchain,
@@ -124,7 +121,7 @@ def workplace(config: Config, toolchain: Toolchain, *, caches: bool = True) -> W
         binds=binds,
         network=network_name(toolchain.network, session, os.environ),
         certificates=certificates.bundle(),
-        stamp=stamp.PATH if install is not None else "",
+        stamp=stamp.path(install) if install is not None else "",
     )
     return Workplace(
         config=config,

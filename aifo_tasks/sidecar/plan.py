@@ -23,8 +23,8 @@ CERTIFICATE_VARIABLES = (
     "SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "NODE_EXTRA_CA_CERTS",
     "CARGO_HTTP_CAINFO", "GIT_SSL_CAINFO",
 )  # fmt: skip
-SHAPE = "2"
-"""Raised when the same plan is made into another container."""
+SHAPE = "3"
+"""Raised when the same plan is made into another container, or its init learns new words."""
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

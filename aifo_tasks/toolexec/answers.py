@@ -47,6 +47,11 @@ class RefusalError(AifoError):
         self.answer = answer
 
 
+_SWITCHING = (
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: aifo-exec\r\nX-Exec-Id: "
+)
+
+
 def head(status: int, fields: list[tuple[str, str]]) -> bytes:
     """An answer's status line and fields, and the empty line."""
     lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
@@ -166,4 +171,4 @@ def last_chunk(exit_code: int) -> bytes:
 
 def switching(exec_id: str) -> bytes:
     """The head after which frames follow, both ways."""
-    return head(101, [("Connection", "Upgrade"), ("Upgrade", "aifo-exec"), ("X-Exec-Id", exec_id)])
+    return _SWITCHING + exec_id.encode() + b"\r\n\r\n"

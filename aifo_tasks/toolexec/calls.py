@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
+import os
 import time
-from collections.abc import AsyncIterator, Iterator
 
 from aifo_tasks.toolexec import answers
 from aifo_tasks.toolexec.upstream import Tool
@@ -20,6 +19,7 @@ class Call:
         self.parent = parent
         self.began = time.monotonic()
         self.cut = False
+        self.has_place = False
         self._tool: Tool | None = None
         self._early: list[int] = []
 
@@ -60,36 +60,32 @@ class Calls:
             async with asyncio.timeout(seconds):
                 await self._none.wait()
 
-    @contextlib.contextmanager
-    def registered(self, exec_id: str, parent: str) -> Iterator[Call]:
-        """A call under an id of its own; RefusalError when somebody has that id.
-
-        What was called from inside it ends with it.
-        """
-        exec_id = exec_id or secrets.token_hex(16)
+    def register(self, exec_id: str, parent: str) -> Call:
+        """A call under an id of its own; RefusalError when somebody has that id."""
+        exec_id = exec_id or os.urandom(16).hex()
         if exec_id in self._calls:
             raise answers.bad(f"X-Aifo-Exec-Id: '{exec_id}' is in use")
         call = Call(exec_id, parent if parent in self._calls else "")
         self._calls[exec_id] = call
         self._none.clear()
-        try:
-            yield call
-        finally:
-            del self._calls[exec_id]
-            if not self._calls:
-                self._none.set()
-            for other in self._calls.values():
-                if other.parent == exec_id:
-                    other.stop()
+        return call
 
-    @contextlib.asynccontextmanager
-    async def place(self, call: Call) -> AsyncIterator[None]:
+    def forget(self, call: Call) -> None:
+        """The call is over: its place is free, and what was called from inside it ends."""
+        del self._calls[call.id]
+        if call.has_place:
+            self._places.release()
+        if not self._calls:
+            self._none.set()
+        for other in self._calls.values():
+            if other.parent == call.id:
+                other.stop()
+
+    async def place(self, call: Call) -> None:
         """Wait in order for a place; a call from inside another has that one's."""
-        if call.parent:
-            yield
-            return
-        async with self._places:
-            yield
+        if not call.parent:
+            await self._places.acquire()
+            call.has_place = True
 
     def signal(self, exec_id: str, number: int) -> None:
         """Send a signal to a call; RefusalError when there is none of that id."""

@@ -12,7 +12,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from aifo_tasks.errors import AifoError
-from aifo_tasks.toolexec import answers, passed
+from aifo_tasks.toolexec import answers
+from aifo_tasks.toolexec.passed import Passed
 from aifo_tasks.toolexec.waiting import wake, writable
 
 BLOCK = 64 * 1024
@@ -121,8 +122,13 @@ class Connection:
                 descriptors = ()
                 left = left[sent:]
 
-    async def close(self) -> None:
-        """End it so that the client reads our last words although it is still sending."""
+    async def close(self, *, early: bool) -> None:
+        """End it so that the client reads our last words, which are ``early`` when it may still
+        be sending. Unlike TCP, a unix socket hands over what was sent after its end too.
+        """
+        if self._is_unix and not early:
+            self.drop()
+            return
         try:
             self._socket.shutdown(socket.SHUT_WR)
             async with asyncio.timeout(_LINGER_SECONDS):
@@ -136,8 +142,9 @@ class Connection:
         """End it at once."""
         self._unwatch()
         self._socket.close()
-        passed.dispose(self.descriptors)
-        self.descriptors = []
+        if self.descriptors:
+            Passed(self.descriptors).close()
+            self.descriptors = []
 
     async def _discard(self) -> None:
         left = _LINGER_BYTES
@@ -162,7 +169,7 @@ class Connection:
         if control or flags & socket.MSG_CTRUNC:
             descriptors = [fd for _, _, part in control for fd in array.array("i", part)]
             if flags & socket.MSG_CTRUNC or not self._fresh:
-                passed.dispose(descriptors)
+                Passed(descriptors).close()
                 raise answers.bad("descriptors: exactly three come with the first byte")
             self.descriptors += descriptors
         return data

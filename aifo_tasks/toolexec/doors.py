@@ -28,7 +28,11 @@ class Doors:
         door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-        door.bind(str(path))
+        try:
+            door.bind(str(path))
+        except OSError as error:  # a socket's path has at most 107 bytes
+            door.close()
+            raise AifoError(str(path), f"cannot listen: {error}") from None
         os.chmod(path, 0o666)  # noqa: S103  # the token authenticates
         self._listen(door)
 

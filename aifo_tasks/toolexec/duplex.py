@@ -7,10 +7,11 @@ import struct
 from collections.abc import Awaitable, Callable
 from typing import Self
 
-from aifo_tasks.toolexec import answers, passed
+from aifo_tasks.toolexec import answers
 from aifo_tasks.toolexec.connection import Connection, GoneError
 from aifo_tasks.toolexec.exchange import Exchange, Outcome, running
 from aifo_tasks.toolexec.frames import MAX_PAYLOAD, Decoder, Exit, Frame, FrameError, Type
+from aifo_tasks.toolexec.passed import Passed
 from aifo_tasks.toolexec.pumps import Credit, Input, Output, Stops
 from aifo_tasks.toolexec.upstream import Tool
 
@@ -34,17 +35,13 @@ async def _passed(exchange: Exchange) -> Outcome:
 
     A client that has terminals brings something in their places; nobody gets that.
     """
-    given, exchange.connection.descriptors = exchange.connection.descriptors, []
+    given = Passed(exchange.connection.descriptors)
+    exchange.connection.descriptors = []
     try:
-        if len(given) != _STREAMS:
-            raise answers.bad(f"descriptors: exactly three, found {len(given)}")
         terminal = exchange.order.terminal
-        mask = terminal.streams if terminal else 0
-        wanted = [(n, given[n]) for n in range(_STREAMS) if not mask >> n & 1]
-        await passed.check(wanted)
-        tool = await exchange.start([descriptor for _, descriptor in wanted])
+        tool = await exchange.start(await given.streams(terminal.streams if terminal else 0))
     finally:
-        passed.dispose(given)
+        given.close()
     async with running(tool):
         conversation = _Conversation(exchange, tool)
         masters = [tool.master] if tool.master >= 0 else []

@@ -102,6 +102,9 @@ class Exchange:
 
     async def _until_ended(self, tool: Tool) -> bool:
         """True when it took longer than it may and was stopped."""
+        if self.order.seconds is None:
+            await tool.ended.wait()
+            return False
         try:
             async with asyncio.timeout(self.order.seconds):
                 await tool.ended.wait()

@@ -69,9 +69,10 @@ class Type(enum.IntEnum):
     FAILED = 20
     ECHO = 21
     CLOSED = 22
+    READY = 23
 
 
-_TYPES = frozenset(Type)
+_TYPES = {int(kind): kind for kind in Type}
 _LAST = frozenset({Type.EXIT, Type.FAILED})
 
 
@@ -114,9 +115,9 @@ class Decoder:
         while len(self._buffer) >= _HEADER.size:
             word, length = _HEADER.unpack_from(self._buffer)
             number = word >> 24
-            if number not in _TYPES:
+            kind = _TYPES.get(number)
+            if kind is None:
                 raise FrameError(f"{number} is no frame type")
-            kind = Type(number)
             if length > _limit(kind):
                 raise FrameError(f"a frame cannot carry {length} bytes")
             end = _HEADER.size + length
@@ -155,13 +156,13 @@ class Call:
             raise FrameError(f"{self.rows} by {self.columns} is no window size")
         if any(not name or b"=" in name for name, _ in self.environment):
             raise FrameError("an environment variable has no name, or '=' in it")
-        strings = [self.cwd, *self.argv, *(b"%s=%s" % pair for pair in self.environment)]
-        if any(b"\0" in string for string in strings):
-            raise FrameError("an argument, a variable or a path contains a NUL byte")
+        strings = [self.cwd, *self.argv, *(b"%b=%b" % pair for pair in self.environment), b""]
         head = _CALL_HEAD.pack(
             self.rows, self.columns, self.terminal, len(self.argv), len(self.environment)
         )
-        payload = head + b"".join(string + b"\0" for string in strings)
+        payload = head + b"\0".join(strings)
+        if payload.count(b"\0", len(head)) != len(strings) - 1:
+            raise FrameError("an argument, a variable or a path contains a NUL byte")
         if len(payload) > MAX_CALL:
             raise FrameError("arguments and environment are too large")
         return payload

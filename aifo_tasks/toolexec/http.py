@@ -1,12 +1,16 @@
-"""HTTP/1.1 as the proxy reads it: bytes in, a head and a body out, on top of h11; no I/O."""
+"""HTTP/1.1 as the proxy reads it: bytes in, a head and a body out; no I/O.
+
+One request a connection, and nothing that is not needed for it: no continued lines, no
+transfer coding but chunked.
+"""
 
 from __future__ import annotations
 
+import functools
 import re
 
-import h11
-
 from aifo_tasks.toolexec import answers
+from aifo_tasks.toolexec.chunks import FIELD, Chunks
 from aifo_tasks.value import dataclass
 
 HEAD_LIMIT = 64 * 1024
@@ -15,6 +19,8 @@ BODY_LIMIT = 24 * 1024 * 1024
 """Bytes of a body: the kernel's limit on arguments, percent-encoded."""
 
 _BLANK_LINE = re.compile(rb"\n\r?\n")
+_REQUEST = re.compile(rb"([-!#$%&'*+.^_`|~0-9A-Za-z]+) ([\x21-\x7e]+) HTTP/([0-9]\.[0-9])")
+_LENGTH = re.compile(rb"[0-9]{1,20}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +47,12 @@ class Reader:
     """Takes a request's bytes as they come: first ``head`` is there, then ``complete`` holds."""
 
     def __init__(self, *, body_limit: int = BODY_LIMIT) -> None:
-        self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=2 * HEAD_LIMIT)
-        self._start = bytearray()
+        self._waiting = bytearray()  # what has come and was not read yet
         self._body = bytearray()
         self._limit = body_limit
+        self._length = 0
+        self._chunks: Chunks | None = None
+        self._expects = False
         self.head: Head | None = None
         self.complete = False
 
@@ -56,74 +64,90 @@ class Reader:
     @property
     def wants_continue(self) -> bool:
         """True when the client holds the body back until it is asked for it."""
-        return not self.complete and self._connection.they_are_waiting_for_100_continue
+        return self._expects and not self.complete and not self._body
 
     @property
     def rest(self) -> bytes:
         """What came after the request's end."""
-        return self._connection.trailing_data[0] if self.complete else b""
+        return bytes(self._waiting) if self.complete else b""
 
     def feed(self, data: bytes) -> None:
-        """Take some bytes, at least one; RefusalError with the answer they get.
+        """Take some bytes; RefusalError with the answer they get.
 
         Once ``head`` is there the body is read by the next call; ``feed(b"")`` is for what
         came along with the head.
         """
-        try:
-            if self.head is None:
-                self._feed_head(data)
-            else:
-                if data:
-                    self._connection.receive_data(data)
-                self._read_body()
-        except h11.RemoteProtocolError as error:
-            if error.error_status_hint == 431:
-                raise answers.head_too_large() from None
-            raise answers.bad(str(error)) from None
-
-    def _feed_head(self, data: bytes) -> None:
-        looked_at = max(0, len(self._start) - 2)
-        self._start += data
-        end = _BLANK_LINE.search(self._start, looked_at)
-        size = end.end() if end else len(self._start)
-        if size > HEAD_LIMIT or self._start.count(b"\n", 0, size) > LINES_LIMIT:
-            raise answers.head_too_large()
-        if end is None:
-            return
-        self._connection.receive_data(bytes(self._start))
-        self._start.clear()
-        event = self._connection.next_event()
-        if not isinstance(event, h11.Request):
-            raise answers.bad("there is no request")
-        self.head = self._checked(event)
-
-    def _checked(self, request: h11.Request) -> Head:
-        head = Head(
-            method=request.method,
-            target=request.target,
-            fields=tuple((bytes(name), bytes(value)) for name, value in request.headers),
-        )
-        if request.http_version != b"1.1":
-            raise answers.bad("HTTP/1.1 is spoken here")
-        length = head.all(b"content-length")
-        if length and head.all(b"transfer-encoding"):
-            raise answers.bad("Content-Length and Transfer-Encoding exclude each other")
-        return head
+        self._waiting += data
+        if self.head is None:
+            self._feed_head(len(data))
+        elif self._chunks is not None:
+            self._feed_chunks(self._chunks)
+        else:
+            self._feed_body()
 
     def check_length(self) -> None:
         """Raises RefusalError for a body that is announced to be over the limit."""
-        assert self.head is not None
-        if any(int(length) > self._limit for length in self.head.all(b"content-length")):
+        if self._length > self._limit:
             raise answers.body_too_large()
 
-    def _read_body(self) -> None:
-        while not self.complete:
-            event = self._connection.next_event()
-            if isinstance(event, h11.Data):
-                self._body += event.data
-                if len(self._body) > self._limit:
-                    raise answers.body_too_large()
-            elif isinstance(event, h11.EndOfMessage):
-                self.complete = True
-            else:
-                return
+    def _feed_head(self, new: int) -> None:
+        end = _BLANK_LINE.search(self._waiting, max(0, len(self._waiting) - new - 2))
+        size = end.end() if end else len(self._waiting)
+        if size > HEAD_LIMIT or self._waiting.count(b"\n", 0, size) > LINES_LIMIT:
+            raise answers.head_too_large()
+        if end is not None:
+            self.head = _head(bytes(self._waiting[: end.start()]))
+            del self._waiting[:size]
+            self._frame(self.head)
+
+    def _frame(self, head: Head) -> None:
+        """How the body's end is found."""
+        lengths = {
+            each.strip() for value in head.all(b"content-length") for each in value.split(b",")
+        }
+        coding = head.one(b"transfer-encoding")
+        if lengths and coding is not None:
+            raise answers.bad("Content-Length and Transfer-Encoding exclude each other")
+        if len(lengths) > 1:
+            raise answers.bad("conflicting Content-Length headers")
+        if any(_LENGTH.fullmatch(length) is None for length in lengths):
+            raise answers.bad("bad Content-Length")
+        if coding is not None and coding.lower() != b"chunked":
+            raise answers.bad("Only Transfer-Encoding: chunked is supported")
+        self._length = int(max(lengths, default=b"0"))
+        self._chunks = None if coding is None else Chunks()
+        self._expects = b"100-continue" in map(bytes.lower, head.all(b"expect"))
+
+    def _feed_body(self) -> None:
+        missing = self._length - len(self._body)
+        self._body += self._waiting[:missing]
+        del self._waiting[:missing]
+        self.complete = len(self._body) == self._length
+
+    def _feed_chunks(self, chunks: Chunks) -> None:
+        self._body += chunks.feed(bytes(self._waiting))
+        if len(self._body) > self._limit:
+            raise answers.body_too_large()
+        self._waiting = bytearray(chunks.rest)
+        self.complete = chunks.complete
+
+
+@functools.lru_cache(maxsize=64)
+def _head(data: bytes) -> Head:
+    """The head in these bytes, its last line end cut off; most callers send the same again."""
+    first, *lines = data.removesuffix(b"\r").replace(b"\r\n", b"\n").split(b"\n")
+    request = _REQUEST.fullmatch(first)
+    if request is None:
+        raise answers.bad("illegal request line")
+    if request[3] != b"1.1":
+        raise answers.bad("HTTP/1.1 is spoken here")
+    fields = []
+    for line in lines:
+        field = FIELD.fullmatch(line)
+        if field is None:
+            raise answers.bad("illegal header line")
+        fields.append((field[1].lower(), field[2]))
+    head = Head(method=request[1], target=request[2], fields=tuple(fields))
+    if head.one(b"host") is None:
+        raise answers.bad("Missing mandatory Host: header")
+    return head

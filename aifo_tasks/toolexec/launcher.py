@@ -47,7 +47,13 @@ class UnreachableError(AifoError):
 
 
 class Way(Protocol):
-    """How a sidecar's init is reached."""
+    """How a sidecar's init is reached.
+
+    Where a way ``stays``, calls may follow one another on a connection.
+    """
+
+    @property
+    def stays(self) -> bool: ...
 
     def connect(self, *, blocking: bool = True) -> socket.socket:
         """A connection to exactly this init; UnreachableError otherwise.
@@ -71,6 +77,10 @@ class Peer:
     socket: Path
     pid: int
     start_time: int
+
+    @property
+    def stays(self) -> bool:
+        return True
 
     def connect(self, *, blocking: bool = True) -> _Connection:
         return connect(self, blocking=blocking)

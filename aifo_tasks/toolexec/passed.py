@@ -25,39 +25,62 @@ _MEMORY = 1
 """The major number of /dev/null, /dev/zero, /dev/full and their like."""
 
 _EMPTY_PATH, _DONT_SYNC, _TYPE = 0x1000, 0x4000, 1
-_SIZE, _MODE_AT, _MAJOR_AT = 256, 28, 128
-"""Of the structure that ``statx`` fills, the same on every architecture."""
+_MODE_AND_MAJOR = struct.Struct("=28xH98xI")
+"""Of the 256 bytes that ``statx`` fills, the same on every architecture."""
 
 
-async def check(descriptors: Sequence[tuple[int, int]]) -> None:
-    """RefusalError for a directory, an O_PATH descriptor or a terminal.
+class Passed:
+    """What came with a request, in order; everything is closed by ``close``."""
 
-    ``descriptors`` are stream numbers with their descriptors.
-    """
-    for n, descriptor in descriptors:
-        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & getattr(os, "O_PATH", 0):
-            raise answers.bad(f"{_STREAMS[n]} is only a path")
-        mode, major = _look(descriptor)
-        if mode == 0:
-            raise answers.bad(f"{_STREAMS[n]} is broken")
-        if stat.S_ISDIR(mode):
-            raise answers.bad(f"{_STREAMS[n]} is a directory")
-        is_device = stat.S_ISCHR(mode) and major != _MEMORY
-        if is_device and await asyncio.to_thread(os.isatty, descriptor):
-            raise answers.bad(f"{_STREAMS[n]} is a terminal, and no tool gets one of yours")
+    def __init__(self, descriptors: Sequence[int]) -> None:
+        self._descriptors = descriptors
+        self._quick: set[int] = set()
+
+    async def streams(self, terminals: int) -> list[int]:
+        """Those that a tool gets: all but where a bit of ``terminals`` is set.
+
+        RefusalError for a number other than three, a directory, an O_PATH descriptor or a
+        terminal.
+        """
+        if len(self._descriptors) != len(_STREAMS):
+            raise answers.bad(f"descriptors: exactly three, found {len(self._descriptors)}")
+        wanted = []
+        for n, descriptor in enumerate(self._descriptors):
+            mode, major = _look(descriptor)
+            is_memory = stat.S_ISCHR(mode) and major == _MEMORY
+            if is_memory or stat.S_ISFIFO(mode):
+                self._quick.add(descriptor)
+            if not terminals >> n & 1:
+                _check(n, descriptor, mode)
+                if stat.S_ISCHR(mode) and not is_memory:
+                    await _check_terminal(n, descriptor)
+                wanted.append(descriptor)
+        return wanted
+
+    def close(self) -> None:
+        """Close all of it; a close that takes its time keeps nobody waiting."""
+        slow = []
+        for descriptor in self._descriptors:
+            if descriptor in self._quick:
+                os.close(descriptor)
+            else:
+                slow.append(descriptor)
+        if slow:
+            threading.Thread(target=_close, args=(slow,), daemon=True).start()
 
 
-def dispose(descriptors: Sequence[int]) -> None:
-    """Close what a client passed; a close that takes its time keeps nobody waiting."""
-    slow = []
-    for descriptor in descriptors:
-        mode, major = _look(descriptor)
-        if stat.S_ISFIFO(mode) or (stat.S_ISCHR(mode) and major == _MEMORY):
-            os.close(descriptor)
-        else:
-            slow.append(descriptor)
-    if slow:
-        threading.Thread(target=_close, args=(slow,), daemon=True).start()
+def _check(n: int, descriptor: int, mode: int) -> None:
+    if fcntl.fcntl(descriptor, fcntl.F_GETFL) & getattr(os, "O_PATH", 0):
+        raise answers.bad(f"{_STREAMS[n]} is only a path")
+    if mode == 0:
+        raise answers.bad(f"{_STREAMS[n]} is broken")
+    if stat.S_ISDIR(mode):
+        raise answers.bad(f"{_STREAMS[n]} is a directory")
+
+
+async def _check_terminal(n: int, descriptor: int) -> None:
+    if await asyncio.to_thread(os.isatty, descriptor):
+        raise answers.bad(f"{_STREAMS[n]} is a terminal, and no tool gets one of yours")
 
 
 def _look(descriptor: int) -> tuple[int, int]:
@@ -65,11 +88,9 @@ def _look(descriptor: int) -> tuple[int, int]:
     if _statx is None:
         status = os.fstat(descriptor)
         return status.st_mode, os.major(status.st_rdev)
-    found = ctypes.create_string_buffer(_SIZE)
-    if _statx(descriptor, b"", _EMPTY_PATH | _DONT_SYNC, _TYPE, found) != 0:
+    if _statx(descriptor, b"", _EMPTY_PATH | _DONT_SYNC, _TYPE, _found) != 0:
         return 0, 0
-    (mode,) = struct.unpack_from("=H", found, _MODE_AT)
-    (major,) = struct.unpack_from("=I", found, _MAJOR_AT)
+    mode, major = _MODE_AND_MAJOR.unpack_from(_found)
     return mode, major
 
 
@@ -79,6 +100,5 @@ def _close(descriptors: Sequence[int]) -> None:
             os.close(descriptor)
 
 
-_statx = getattr(
-    ctypes.CDLL(None), "statx", None
-)  # Linux's own; nowhere else does a tool get descriptors
+_statx = getattr(ctypes.CDLL(None), "statx", None)  # Linux's own; nowhere else do tools get any
+_found = ctypes.create_string_buffer(256)  # only the event loop looks

@@ -29,6 +29,8 @@ class Relay:
     threads.
     """
 
+    stays = False  # a connection costs nothing here
+
     def __init__(
         self, name: str, open_stream: Callable[[], ExecStream], *, linger: float = 5.0
     ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Iterable
+from itertools import product
 from typing import Literal
 
 from aifo_tasks.toolexec import answers
@@ -20,11 +21,15 @@ SIGNALS = {
 _TOKEN = re.compile(rb"Bearer +([\x21-\x7e]+)", re.IGNORECASE)
 _TOOL = re.compile(rb"[A-Za-z0-9._+-]{1,64}")
 _EXEC_ID = re.compile(rb"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
-_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
 _TERMINAL = re.compile(rb"([0-9]{1,5}),([0-9]{1,5}),([0-7]|1[7-9]|2[0-3])")
+
+_DIGITS = b"0123456789ABCDEFabcdef"
+_BYTES = {bytes(pair): bytes((int(bytes(pair), 16),)) for pair in product(_DIGITS, _DIGITS)}
+"""What stands behind a percent sign, and the byte it means."""
 
 Path = Literal["/exec", "/notify", "/signal"]
 Fields = list[tuple[bytes, bytes]]
+Values = dict[bytes, list[bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,72 +124,73 @@ def form(body: bytes) -> Fields:
 
 def exec_request(body: bytes, version: int) -> ExecRequest:
     """The call in a form; RefusalError for anything that cannot be one."""
-    fields = form(body)
-    _refuse_nul(fields)
-    tool, cwd = _single(fields, b"tool"), _single(fields, b"cwd")
+    values = _values(body)
+    tool, cwd = _single(values, b"tool"), _single(values, b"cwd")
     if not _TOOL.fullmatch(tool):
         raise answers.bad(f"tool: '{answers.shown(tool[:80])}' is no tool's name")
     if not cwd.startswith(b"/") or b".." in cwd.split(b"/"):
         raise answers.bad(f"cwd: '{answers.shown(cwd[:200])}' is no absolute path without '..'")
-    terminal = [value for name, value in fields if name == b"tty"]
+    terminal = values.get(b"tty") if version == 3 else None
     return ExecRequest(
         tool=tool.decode("ascii"),
         cwd=cwd,
-        arguments=tuple(value for name, value in fields if name == b"arg"),
-        environment=_environment(fields) if version == 3 else (),
-        terminal=_terminal(terminal[0]) if terminal and version == 3 else None,
+        arguments=tuple(values.get(b"arg", ())),
+        environment=_environment(values.get(b"env", ())) if version == 3 else (),
+        terminal=_terminal(terminal[0]) if terminal else None,
     )
 
 
 def signal_request(body: bytes) -> SignalRequest:
     """The signal in a form; RefusalError for one that cannot be sent."""
-    fields = form(body)
+    values = _values(body)
     number = SIGNALS["TERM"]
-    if any(name == b"signal" for name, _ in fields):
-        word = _single(fields, b"signal").decode("ascii", "replace")
+    if b"signal" in values:
+        word = _single(values, b"signal").decode("ascii", "replace")
         name = word.upper().removeprefix("SIG")
         if name not in SIGNALS:
             raise answers.bad(f"signal: '{word[:40]}' cannot be sent")
         number = SIGNALS[name]
-    exec_id = _exec_id(_single(fields, b"exec_id"), "exec_id")
+    exec_id = _exec_id(_single(values, b"exec_id"), "exec_id")
     return SignalRequest(exec_id=exec_id, signal=number)
 
 
 def notify_request(body: bytes) -> NotifyRequest:
     """The notification in a form; RefusalError without a command."""
-    fields = form(body)
-    _refuse_nul(fields)
-    command = _single(fields, b"cmd")
+    values = _values(body)
+    command = _single(values, b"cmd")
     if not command:
         raise answers.bad("cmd is empty")
-    return NotifyRequest(
-        command=command, arguments=tuple(value for name, value in fields if name == b"arg")
-    )
+    return NotifyRequest(command=command, arguments=tuple(values.get(b"arg", ())))
 
 
 def _decoded(text: bytes) -> bytes:
-    text = text.replace(b"+", b" ")
-    return _ESCAPE.sub(_unescaped, text) if b"%" in text else text
+    if b"+" in text:
+        text = text.replace(b"+", b" ")
+    if b"%" not in text:
+        return text
+    first, *others = text.split(b"%")
+    try:
+        return first + b"".join([_BYTES[each[:2]] + each[2:] for each in others])
+    except KeyError:
+        raise answers.bad("a percent sign without two hexadecimal digits") from None
 
 
-def _unescaped(match: re.Match[bytes]) -> bytes:
-    if not match[1]:
-        raise answers.bad("a percent sign without two hexadecimal digits")
-    return bytes((int(match[1], 16),))
-
-
-def _refuse_nul(fields: Fields) -> None:
-    for name, value in fields:
+def _values(body: bytes) -> Values:
+    """The values of a form's fields by their names, in order; RefusalError for a NUL."""
+    values: Values = {}
+    for name, value in form(body):
         if b"\0" in value:
             raise answers.bad(f"{answers.shown(name[:40])}: contains a NUL byte")
+        values.setdefault(name, []).append(value)
+    return values
 
 
-def _single(fields: Fields, name: bytes) -> bytes:
-    values = [value for each, value in fields if each == name]
-    if len(values) != 1:
-        how = "is missing" if not values else f"is given {len(values)} times"
+def _single(values: Values, name: bytes) -> bytes:
+    found = values.get(name, [])
+    if len(found) != 1:
+        how = "is missing" if not found else f"is given {len(found)} times"
         raise answers.bad(f"{name.decode('ascii')} {how}")
-    return values[0]
+    return found[0]
 
 
 def _exec_id(value: bytes | None, where: str) -> str:
@@ -195,12 +201,14 @@ def _exec_id(value: bytes | None, where: str) -> str:
     return value.decode("ascii")
 
 
-def _environment(fields: Fields) -> tuple[tuple[bytes, bytes], ...]:
-    pairs = [value.partition(b"=") for name, value in fields if name == b"env"]
-    for name, equals, _ in pairs:
+def _environment(values: Iterable[bytes]) -> tuple[tuple[bytes, bytes], ...]:
+    pairs = []
+    for each in values:
+        name, equals, value = each.partition(b"=")
         if not name or not equals:
             raise answers.bad(f"env: '{answers.shown(name[:80])}' is not NAME=VALUE")
-    return tuple((name, value) for name, _, value in pairs)
+        pairs.append((name, value))
+    return tuple(pairs)
 
 
 def _terminal(value: bytes) -> Terminal:

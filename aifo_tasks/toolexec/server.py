@@ -167,26 +167,26 @@ class Proxy:
     ) -> None:
         if self._ending:
             raise answers.busy()
-        with self._calls.registered(endpoint.exec_id, endpoint.parent) as call:
+        call = self._calls.register(endpoint.exec_id, endpoint.parent)
+        order: Order | None = None
+        outcome: Outcome | None = None
+        refused: Answer | None = None
+        try:
             order = self._orders.order(request, call)
-            outcome: Outcome | None = None
-            refused: Answer | None = None
-            try:
-                with Listener(connection, rest) as listener:
-                    exchange = Exchange(connection, listener, call, order, self._limits)
-                    outcome = await self._run(exchange, endpoint.version)
-            except RefusalError as error:
-                refused = error.answer  # the error itself would keep all of this alive
-                raise
-            finally:  # once the client has its answer
+            with Listener(connection, rest) as listener:
+                await self._calls.place(call)
+                if call.cut:
+                    raise answers.lost(order.sidecar.name)
+                exchange = Exchange(connection, listener, call, order, self._limits)
+                outcome = await _VERSIONS[endpoint.version](exchange)
+        except RefusalError as error:
+            refused = error.answer  # the error itself would keep all of this alive
+            raise
+        finally:
+            self._calls.forget(call)
+            if order is not None:  # once the client has its answer
                 loop = asyncio.get_running_loop()
                 loop.call_soon(self._record, call, order, outcome, refused)
-
-    async def _run(self, exchange: Exchange, version: int) -> Outcome:
-        async with self._calls.place(exchange.call):
-            if exchange.call.cut:
-                raise answers.lost(exchange.order.sidecar.name)
-            return await _VERSIONS[version](exchange)
 
     def _record(
         self, call: Call, order: Order, outcome: Outcome | None, refused: Answer | None
@@ -221,7 +221,7 @@ async def _finish(connection: Connection, answer: Answer | None) -> None:
     try:
         if answer is not None:
             await connection.send(answer.encode())
-        await connection.close()
+        await connection.close(early=answer is not None)
     except GoneError:
         pass
     finally:

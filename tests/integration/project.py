@@ -23,8 +23,9 @@ IGNORED = (".pnpm-store", ".aifo")
 class Project:
     """A copy of an example, or an empty directory, that runs doit and knows its own sidecars."""
 
-    def __init__(self, path: Path, example: str | None = "pnpm-app") -> None:
+    def __init__(self, path: Path, example: str | None = "pnpm-app", kind: str = "node") -> None:
         self.path = path
+        self.kind = kind
         if example is None:
             path.mkdir()
             return
@@ -56,8 +57,8 @@ class Project:
         )
 
     def call(self, *argv: str, **options: object) -> subprocess.CompletedProcess[str]:
-        """Run a command in the node toolchain."""
-        return self.doit("run", "toolchain:node", "--", *argv, **options)  # type: ignore[arg-type]
+        """Run a command in the project's toolchain."""
+        return self.doit("run", f"toolchain:{self.kind}", "--", *argv, **options)  # type: ignore[arg-type]
 
     def stop(self) -> None:
         """End this project's sidecars and remove its overlays."""

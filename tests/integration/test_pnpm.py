@@ -17,8 +17,8 @@ import pytest
 
 from aifo_tasks.errors import InstallError, ProcessError
 from aifo_tasks.install import frozen, host, pnpm, pnpm_lock
-from aifo_tasks.install.api import Plan, Store
-from tests.unit.install.conftest import Host
+from aifo_tasks.install.api import Store
+from tests.unit.install.conftest import Host, make_plan
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PNPM = "pnpm@9.15.9"
@@ -52,15 +52,8 @@ class Bench:
         targets = [str(self.project / name / "node_modules") for name in (".", *members)]
         for target in targets:
             Path(target).mkdir()
-        self.plan = Plan(
-            kind="node",
-            project=self.project,
-            manager=pnpm,
-            store=Store(host=store, target=str(store)),
-            targets=tuple(targets),
-            volumes=("aifo-node-modules-1",),
-            toolchain="",
-            platform="linux",
+        self.plan = make_plan(
+            self.project, pnpm, store=Store(host=store, target=str(store)), targets=targets
         )
 
     def ensure(self) -> bool:
@@ -211,7 +204,7 @@ def test_a_killed_install_is_not_recorded_and_the_next_run_repairs(
 def test_fetching_fills_the_store_and_nothing_else(app: Bench) -> None:
     app.run.environment = {"npm_config_store_dir": app.plan.store.target}
     output = bytearray()
-    argv = pnpm.fetch_argv(app.plan.store)
+    (argv,) = pnpm.fetch(app.plan)
     assert app.run(argv, on_output=output.extend) == 0, output.decode()
     assert os.listdir(app.project / "node_modules") == []
     assert os.listdir(app.project / ".pnpm-store") == ["v3"]
@@ -242,7 +235,7 @@ def on_path(app: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_node_install(app: Bench, on_path: None, capsys: pytest.CaptureFixture[str]) -> None:
-    app.plan.store.host.rmdir()
+    (app.project / ".pnpm-store").rmdir()
     (app.project / "yarn.lock").touch()
     host.node_install(app.project)
     assert (app.project / "node_modules/esbuild").exists()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import signal
 import socket
 import time
 from pathlib import Path
+
+import pytest
 
 from aifo_tasks.toolexec.frames import Exit, Type
 from tests.integration.project import Project, docker, eventually
@@ -182,3 +186,20 @@ def test_a_rule_forbids_and_is_named(fresh: Project) -> None:
             answer = ask(proxy, request(proxy, "/exec", body))
             assert answer.status == status, answer.body
         assert answer.body == b"forbidden: npm: publish: deny-arguments has 'publish'\n"
+
+
+@pytest.mark.parametrize("transport", ["unix", "tcp"])
+def test_a_container_is_let_in_as_the_proxy_says(
+    warm: Project, tmp_path: Path, transport: str
+) -> None:
+    laid = warm.doit("run", "shims", f"DIR={tmp_path}", program="aifo")
+    assert laid.returncode == 0, laid.stderr
+    with running(warm, f"TRANSPORT={transport}") as proxy:
+        (said,) = re.findall(r"^a container: docker (run .*) IMAGE$", proxy.said, re.MULTILINE)
+        mount = f"type=bind,source={tmp_path},target=/shims,readonly"
+        output = docker(
+            *shlex.split(said), "--rm", "--mount", mount, "--workdir", "/workspace",
+            "--entrypoint", "/shims/node", "aifo-coder-toolchain-node", "-p", "6*7",
+        )  # fmt: skip
+    assert output == "42\n"
+    assert proxy.token not in said

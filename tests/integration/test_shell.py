@@ -150,6 +150,17 @@ def test_a_signal_reaches_the_tool_and_nothing_is_left(
     assert left() == NOTHING
 
 
+def test_what_runs_on_in_the_background_ends_with_the_session(both: Project) -> None:
+    script = "inside 'echo on; exec sleep 1234' & read line; upper < /dev/null"
+    child = both.start(*BOTH, "--", "sh", "-c", script, stdin=subprocess.PIPE)
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"on\n"
+    child.communicate(b"\n", timeout=60)
+    assert child.returncode == 0
+    eventually(lambda: both.processes() == [])
+    assert left() == NOTHING
+
+
 def test_bash_on_a_terminal(both: Project) -> None:
     """Its tools have one too, of the right size; the host's is as it was."""
     parent, terminal = pty.openpty()

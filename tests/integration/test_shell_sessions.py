@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from aifo_tasks import files
+from aifo_tasks.sidecar.identity import project_session, session_dir
 from tests.integration import sessions
 from tests.integration.project import Project, docker, eventually
 from tests.integration.proxied import running
@@ -43,10 +45,12 @@ def lines(project: Project, script: str, *words: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize("transport", ["unix", "tcp"])
-@pytest.mark.parametrize(("network", "seen"), [("isolated", "out"), ("internal", "no way")])
+@pytest.mark.parametrize(
+    ("network", "transport", "seen"),
+    [("isolated", "tcp", "out"), ("internal", "tcp", "no way"), ("internal", "unix", "no way")],
+)
 def test_a_network_of_the_session_s_own(
-    pair: Project, network: str, seen: str, transport: str
+    pair: Project, network: str, transport: str, seen: str
 ) -> None:
     """Agent and sidecars are in it; asserted from inside each of them."""
     sessions.two_toolchains(pair, node=network, text=network)
@@ -107,17 +111,22 @@ def test_tools_call_each_other_and_stop_together(pair: Project) -> None:
 
 def test_a_sidecar_has_shims_only_in_calls_of_a_proxy(pair: Project) -> None:
     """A warm one serves any number of them, and plain runs beside them, as if there were none."""
-    look = "command -v upper; echo $AIFO_TOOLEEXEC_URL; stat -c %a $AIFO_TOOLEEXEC_TOKEN_FILE"
+    look = (
+        "token=$AIFO_TOOLEEXEC_TOKEN_FILE; command -v upper; echo $AIFO_TOOLEEXEC_URL;"
+        "stat -c %a $token; rm -f $token 2>/dev/null; ls $token"
+    )
     with running(pair, "TOOLCHAINS=node,text"):
         called = pair.doit(*BOTH, "--", "sh", "-c", spawning(look))
         assert called.returncode == 0, called.stderr
-        link, url, mode = called.stdout.splitlines()
-        assert (link, mode) == (f"{Path(url.removeprefix('unix://')).parent}/bin/upper", "600")
+        link, url, mode, token = called.stdout.splitlines()
+        directory = Path(url.removeprefix("unix://")).parent
+        assert (link, mode) == (f"{directory}/bin/upper", "600")
+        assert token == f"{directory}/token"  # which no tool can change
         plain = pair.call("sh", "-c", "command -v upper; env | grep TOOLEEXEC; echo plain")
         assert plain.stdout == "plain\n"
         assert len(pair.sidecars()) == 2
-        token = [path.stat().st_mode & 0o777 for path in run_dir().glob("*/proxies/*/token")]
-        assert token == [0o600, 0o600]  # of the proxy that still serves
+        tokens = [path.stat().st_mode & 0o777 for path in run_dir().glob("*/proxies/*/token")]
+        assert tokens == [0o600, 0o600]  # of the proxy that still serves
     assert left() == NOTHING
 
 
@@ -146,6 +155,29 @@ def test_when_one_fails_the_other_is_ended_again_unless_it_ran_before(pair: Proj
         eventually(lambda: len(pair.sidecars()) == sidecars)  # noqa: B023
         assert left() == NOTHING
         assert pair.call("true").returncode == 0
+
+
+def test_a_session_s_own_mounts_leave_the_project_as_it_was(fresh: Project, image: None) -> None:
+    """Its sidecar installs into the volume that the project's own has too."""
+    sessions.two_toolchains(fresh, node="isolated")
+    before = fresh.tree()
+    script = "node -p 'require(\"kleur\") && 1'; ls node_modules | wc -l"
+    done = fresh.doit("run", "shell", "TOOLCHAINS=node", "--", "sh", "-c", script)
+    assert done.stdout == "1\n3\n", done.stderr
+    assert fresh.tree() == before
+    assert left() == NOTHING
+
+
+def test_a_stop_waits_for_who_starts(pair: Project) -> None:
+    lock = session_dir(project_session(pair.path)) / "starts.lock"
+    with files.locked(lock, shared=True):
+        child = pair.start("run", "sidecar_stop", stderr=subprocess.STDOUT)
+        assert child.stdout is not None
+        while b"waiting for a start" not in (line := child.stdout.readline()):
+            assert line
+        assert child.poll() is None
+    child.communicate(timeout=60)
+    assert child.returncode == 0
 
 
 def test_what_a_killed_session_left_goes_with_the_next_run(pair: Project) -> None:

@@ -67,6 +67,47 @@ def test_calls_one_after_the_other_and_at_once(init: Init) -> None:
     wait_for("no connection", lambda: not serving(init))
 
 
+async def parent(way: Direct, script: bytes) -> bytes:
+    """The parent of the shell that runs a script, by its own word."""
+    read, write = os.pipe()
+    assert await status(way, b"sh", b"-c", b"echo $PPID; " + script, output=write) == 0
+    os.close(write)
+    with os.fdopen(read, "rb") as said:
+        return said.readline()
+
+
+def test_calls_that_leave_nobody_behind_have_one_parent_after_the_other(init: Init) -> None:
+    async def test() -> None:
+        way = Direct(init.peer(), init.greeted())
+        first = await parent(way, b"true")
+        assert {await parent(way, b"true") for _ in range(9)} == {first}
+        leaving = await parent(way, b"(trap '' INT; sleep 99 > /dev/null 2>&1 &) ; true")
+        assert leaving == first
+        assert first not in {await parent(way, b"true") for _ in range(9)}
+        way.close()
+
+    run(test())
+    wait_for("what was left behind, alone", lambda: len(serving(init)) == 1)
+
+
+def test_a_signal_that_comes_too_late_is_lost_and_nothing_else(init: Init) -> None:
+    async def test() -> None:
+        way = Direct(init.peer(), init.greeted())
+        null = os.open(os.devnull, os.O_RDWR)
+        for _ in range(20):
+            tool = await way.start(frames.Call(argv=(b"true",), cwd=b"/"), [null] * 3)
+            while not tool.ended.is_set():
+                tool.signal(signal.SIGWINCH)
+                tool.resize(1, 2)
+                await asyncio.sleep(0)
+            assert tool.end == Exit(signalled=False, value=0)
+            tool.close()
+        os.close(null)
+        way.close()
+
+    run(test())
+
+
 def test_a_call_of_a_mebibyte(init: Init) -> None:
     words = [b"x" * 1000] * 1000
 
@@ -97,8 +138,8 @@ def test_a_program_that_is_not_there(init: Init) -> None:
 def test_a_connection_that_died_while_it_waited_is_no_loss(init: Init) -> None:
     async def test() -> None:
         way = await greeted(init)
-        (pid,) = wait_for("the connection", lambda: serving(init))
-        os.kill(pid, signal.SIGKILL)
+        for pid in wait_for("the connections", lambda: serving(init)):
+            os.kill(pid, signal.SIGKILL)
         wait_for("its end", lambda: not serving(init))
         assert await status(way, b"sh", b"-c", b"exit 3") == 3
         way.close()

@@ -140,6 +140,11 @@ def test_the_name_podman_gives(reference: str, local: str) -> None:
     assert dialect.local_name(reference) == local
 
 
+def test_podman_knows_no_private_cache() -> None:
+    step = "RUN --mount=type=cache,target=/x,sharing={} true\n"
+    assert dialect.dockerfile(step.format("private")) == step.format("locked")
+
+
 BUILD = BuildSpec(
     tag="t:1",
     context=Path("/con text"),

@@ -7,11 +7,12 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aifo_tasks.install import pnpm
-from aifo_tasks.install.api import Plan, Store
+from aifo_tasks.install.api import Manager, Plan, Store
 
 LOCK = b"""lockfileVersion: '9.0'
 
@@ -110,6 +111,23 @@ class Bench:
         (self.control / name).unlink()
 
 
+def make_plan(
+    project: Path, manager: Manager, *, store: Store, targets: Sequence[str] = (), **more: Any
+) -> Plan:
+    """A plan of an install in ``project``; without ``targets`` into the store itself."""
+    facts: dict[str, Any] = {
+        "kind": "node",
+        "volumes": (),
+        "key": "0123456789ab",
+        "toolchain": "0" * 64,
+        "platform": "linux/amd64/glibc",
+        "sentinel": ".aifo-node-overlay",
+        **more,
+    }
+    targets = targets or (store.target, *store.also)
+    return Plan(project=project, manager=manager, store=store, targets=targets, **facts)
+
+
 def make_bench(tmp: Path) -> Bench:
     project, control, programs = tmp / "project", tmp / "control", tmp / "bin"
     for path in (project, control, programs, project / "packages/a", project / ".pnpm-store"):
@@ -121,16 +139,13 @@ def make_bench(tmp: Path) -> Bench:
     targets = [project / "node_modules", project / "packages/a/node_modules"]
     for target in targets:
         target.mkdir(exist_ok=True)
-    store = Store(host=project / ".pnpm-store", target=str(project / ".pnpm-store"))
-    plan = Plan(
-        kind="node",
-        project=project,
-        manager=pnpm,
-        store=store,
+    host = project / ".pnpm-store"
+    plan = make_plan(
+        project,
+        pnpm,
+        store=Store(host=host, target=str(host)),
         targets=tuple(map(str, targets)),
         volumes=("aifo-node-modules-1", "aifo-node-modules-1-a"),
-        toolchain="0" * 64,
-        platform="linux/amd64/glibc",
     )
     search = f"{programs}:{os.environ['PATH']}"
     run = Host(project, search, {"CONTROL": str(control)})

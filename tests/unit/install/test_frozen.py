@@ -212,13 +212,14 @@ def test_a_call_that_changes_the_overlay_drops_the_stamp(bench: Bench) -> None:
 
 
 def test_a_store_that_cannot_be_written_is_an_error_with_its_remedy(bench: Bench) -> None:
-    bench.plan.store.host.chmod(0o555)
+    store = bench.plan.store.target
+    Path(store).chmod(0o555)
     if os.getuid() == 0:  # whom only a lost capability stops
         bench.run.prefix = ("setpriv", "--bounding-set=-all")
     with pytest.raises(InstallError) as caught:
         ensure(bench)
     assert str(caught.value) == (
-        f"{bench.plan.store.host}: the package store cannot be written "
+        f"{store}: the package store cannot be written "
         "(hint: chown -R $(id -u):$(id -g) .pnpm-store)"
     )
     assert bench.calls == []

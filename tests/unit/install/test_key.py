@@ -1,4 +1,4 @@
-"""What changes the key of an install, and what does not."""
+"""What changes the key of an install, and what does not, for every package manager."""
 
 from __future__ import annotations
 
@@ -10,9 +10,102 @@ from pathlib import Path
 import pytest
 
 from aifo_tasks.errors import UnsafePathError
+from aifo_tasks.install import managers
+from aifo_tasks.install.api import Plan, Store
 from aifo_tasks.install.key import key
 
-from .conftest import LOCK, Bench
+from .conftest import LOCK, Bench, make_plan
+
+PACKAGE = '{"workspaces": ["packages/*"]}'
+BERRY_SETTINGS = "nodeLinker: node-modules\nyarnPath: .yarn/releases/yarn-4.5.0.cjs\n"
+PATCHED = "patchedDependencies:\n  a@1:\n    hash: x\n    path: fixes/a.patch\n" + LOCK.decode()
+
+# What stands in the project, and what else counts when it comes.
+PROJECTS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
+    "pnpm": (
+        {"pnpm-lock.yaml": PATCHED, "package.json": "{}", "packages/a/package.json": "{}"},
+        (
+            "package.yaml", ".npmrc", "pnpm-workspace.yaml", ".pnpmfile.cjs", "patches/a.patch",
+            "fixes/a.patch", "packages/a/.npmrc",
+        ),
+    ),
+    "npm": (
+        {
+            "package-lock.json": '{"packages": {"node_modules/l": '
+            '{\n"resolved": "lib/l",\n"link": true}}}',
+            "package.json": PACKAGE,
+            "packages/a/package.json": "{}",
+        },
+        (
+            "npm-shrinkwrap.json", ".npmrc", "patches/a.patch", "packages/b/package.json",
+            "lib/l/package.json",
+        ),
+    ),
+    "yarn": (
+        {"yarn.lock": "", "package.json": PACKAGE, "packages/a/package.json": "{}"},
+        (".yarnrc", ".npmrc", "patches/a.patch", "packages/b/package.json"),
+    ),
+    "berry": (
+        {
+            "yarn.lock": "#\n\n__metadata:\n",
+            "package.json": '{"workspaces": {"packages": ["packages/*"]}}',
+            ".yarnrc.yml": BERRY_SETTINGS,
+            "packages/a/package.json": "{}",
+        },
+        ("patches/a.patch", "packages/b/package.json"),
+    ),
+    "uv": (
+        {
+            "uv.lock": '[[package]]\nname = "a"\nsource = { editable = "libs/a" }\n'
+            '[[package]]\nname = "b"\nsource = { virtual = "." }\n',
+            "pyproject.toml": "[project]\n",
+            "libs/a/pyproject.toml": "[project]\n",
+        },
+        ("uv.toml", ".python-version", "setup.py", "libs/a/setup.cfg"),
+    ),
+    "pip": (
+        {
+            "requirements.txt": "-r base/more.txt\n--constraint=limits.txt\na==1 # -r no.txt\n",
+            "base/more.txt": "-rless.txt\n-r ../requirements.txt\n-r ../../outside.txt\n",
+            "base/less.txt": "b==1\n",
+            "limits.txt": "c==1\n",
+        },
+        ("pyproject.toml", "setup.py"),
+    ),
+    "cargo": (
+        {
+            "Cargo.lock": "version = 4\n",
+            "Cargo.toml": '[workspace]\nmembers = [\n  "crates/*", # "none"\n]\n',
+            "crates/a/Cargo.toml": '[lib]\npath = "src/a.rs"\n[dependencies]\n'
+            'deep = { version = "1", path = "../../libs/deep" }\n'
+            'out = { path = "../../../out" }\n',
+            "libs/deep/Cargo.toml": '[dependencies]\nback = { path = "../../crates/a" }\n',
+        },
+        (
+            ".cargo/config.toml", ".cargo/config", "rust-toolchain.toml", "rust-toolchain",
+            "crates/b/Cargo.toml",
+        ),
+    ),
+    "go": (
+        {
+            "go.work": "go 1.22\n\nuse (\n\t./a // here\n\t.\n\t../out\n)\n",
+            "go.mod": "module x\n\nreplace y => ./libs/y\nreplace z v1 => example.org/z v2\n",
+            "go.sum": "y v1 h1:x\n",
+            "a/go.mod": "module a\n",
+            "libs/y/go.mod": "module y\n",
+        },
+        ("go.work.sum", "vendor/modules.txt", "a/go.sum", "libs/y/go.sum"),
+    ),
+}  # fmt: skip
+NAMES = {"berry": "yarn"}
+
+
+def plan_of(name: str, project: Path) -> Plan:
+    for path, content in PROJECTS[name][0].items():
+        write(path, content)(project)
+    manager = managers.module(NAMES.get(name, name), project)
+    assert getattr(manager, "__name__", "").endswith(f".{name}")
+    return make_plan(project, manager, store=Store(target="/store"))
 
 
 def write(relative: str, content: str = "x") -> Callable[[Path], None]:
@@ -23,46 +116,47 @@ def write(relative: str, content: str = "x") -> Callable[[Path], None]:
     return change
 
 
+def touch(project: Path) -> None:
+    for path in project.rglob("*.*"):
+        if path.is_file():
+            os.utime(path, (1, 1))
+            path.chmod(0o600)
+
+
 @pytest.mark.parametrize(
-    "change",
-    [
-        write("pnpm-lock.yaml", LOCK.decode() + "\n"),
-        write("package.json", "{}"),
-        write("package.yaml"),
-        write(".npmrc", "registry=https://example.org"),
-        write("pnpm-workspace.yaml"),
-        write(".pnpmfile.cjs"),
-        write("patches/a.patch"),
-        write("packages/a/package.json"),
-        write("packages/a/.npmrc"),
-        lambda project: (project / "package.json").unlink(),
-    ],
+    ("name", "path"),
+    [(name, path) for name, (there, more) in PROJECTS.items() for path in (*there, *more)],
 )
-def test_what_changes_the_result_changes_the_key(
-    bench: Bench, change: Callable[[Path], None]
-) -> None:
-    before = key(bench.plan)
-    change(bench.project)
-    assert key(bench.plan) != before
+def test_what_changes_the_result_changes_the_key(project: Path, name: str, path: str) -> None:
+    plan = plan_of(name, project)
+    before = key(plan)
+    old = PROJECTS[name][0].get(path, "")
+    write(path, old + ("\n" if old else "{}"))(project)
+    assert key(plan) != before
 
 
+@pytest.mark.parametrize("name", PROJECTS)
 @pytest.mark.parametrize(
     "change",
     [
-        lambda project: os.utime(project / "pnpm-lock.yaml", (1, 1)),
-        lambda project: (project / "package.json").chmod(0o600),
+        touch,
         write("src/main.js"),
-        write("packages/b/package.json"),
+        write("src/lib.rs"),
+        write("target/package/x/Cargo.toml"),
+        write("main.go"),
+        write("other/b/package.json"),
         write("node_modules/x/package.json"),
         write(".pnpm-store/v3/files/x"),
+        write("README.md"),
     ],
 )
 def test_what_does_not_change_the_result_keeps_the_key(
-    bench: Bench, change: Callable[[Path], None]
+    project: Path, name: str, change: Callable[[Path], None]
 ) -> None:
-    before = key(bench.plan)
-    change(bench.project)
-    assert key(bench.plan) == before
+    plan = plan_of(name, project)
+    before = key(plan)
+    change(project)
+    assert key(plan) == before
 
 
 @pytest.mark.parametrize(
@@ -89,14 +183,6 @@ def test_content_cannot_move_between_files(bench: Bench) -> None:
     before = key(bench.plan)
     (bench.project / ".npmrc").write_text("ab")
     (bench.project / "pnpm-workspace.yaml").write_text("c")
-    assert key(bench.plan) != before
-
-
-def test_a_patch_that_only_the_lockfile_names_counts(bench: Bench) -> None:
-    patched = b"patchedDependencies:\n  a@1:\n    hash: x\n    path: fixes/a.patch\n" + LOCK
-    (bench.project / "pnpm-lock.yaml").write_bytes(patched)
-    before = key(bench.plan)
-    write("fixes/a.patch")(bench.project)
     assert key(bench.plan) != before
 
 

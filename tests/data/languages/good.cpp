@@ -1,0 +1,8 @@
+#include <iostream>
+
+int main()
+{
+	std::cout << "hello " << std::cin.rdbuf() << "\xff\n";
+	std::cerr << "said apart\n";
+	return 7;
+}

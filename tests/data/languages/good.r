@@ -1,0 +1,6 @@
+given <- readLines(file("stdin"))
+out <- pipe("cat", "wb")
+writeBin(c(charToRaw(paste0("hello ", given, "\n")), as.raw(c(0xff, 0x0a))), out)
+close(out)
+cat("said apart\n", file = stderr())
+quit(status = 7)

@@ -1,0 +1,147 @@
+"""Every language compiles and runs one file in a container of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from aifo_tasks.config.load import load
+from tests.integration.project import BIN, docker
+
+SOURCES = Path(__file__).parents[1] / "data" / "languages"
+LANGUAGES = load(Path("/")).languages
+CODES = [language.code for language in LANGUAGES]
+NOT_COMPILED = [language.code for language in LANGUAGES if not language.compile]
+
+pytestmark = pytest.mark.usefixtures("engine_endpoint")
+
+
+def run(
+    directory: Path, *words: str, given: bytes = b"", **environment: str
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [BIN / "aifo", "run", *words],
+        cwd=directory, input=given, env={**os.environ, **environment}, capture_output=True,
+        check=False,
+    )  # fmt: skip
+
+
+def containers() -> str:
+    return docker("ps", "--all", "--quiet", "--filter", "label=io.aifo.kind", "--filter",
+                  "name=aifo-tc-code")  # fmt: skip
+
+
+def test_every_language_has_a_program_here() -> None:
+    assert {path.stem for path in SOURCES.iterdir()} == {"good"}
+    assert {path.suffix[1:] for path in SOURCES.iterdir()} == {
+        language.extension for language in LANGUAGES
+    }
+
+
+@pytest.mark.parametrize("language", LANGUAGES, ids=CODES)
+def test_streams_and_exit_status_are_as_they_are(language: object, tmp_path: Path) -> None:
+    """Both outputs apart, bytes that are no text, the input, a status that is not 0 or 1."""
+    code, extension = language.code, language.extension  # type: ignore[attr-defined]
+    words = [f"run_code:{code}", f"FILE={SOURCES / f'good.{extension}'}"]
+    done = run(tmp_path, *words, given=b"you\n")
+    assert done.stdout == b"hello you\n\xff\n", done.stderr
+    assert done.stderr.endswith(b"said apart\n")
+    assert done.returncode == 7
+    assert list(tmp_path.iterdir()) == []
+    assert containers() == ""
+
+
+@pytest.mark.parametrize("language", LANGUAGES, ids=CODES)
+def test_what_does_not_compile_does_not_run(language: object, tmp_path: Path) -> None:
+    code, extension = language.code, language.extension  # type: ignore[attr-defined]
+    broken = tmp_path / f"broken.{extension}"
+    broken.write_text("class ( { nothing like this = 1 2 3\n")
+    done = run(tmp_path, f"run_code:{code}", f"FILE={broken.name}")
+    assert done.returncode not in {0, 7, 124, 125, 126, 127}
+    if code not in NOT_COMPILED:
+        assert done.stdout == b""
+    assert done.stderr or code == "php"  # which says it on stdout
+    assert [path.name for path in tmp_path.iterdir()] == [broken.name]
+
+
+GRANDCHILD = """\
+import subprocess, sys, time
+subprocess.Popen(["sleep", "1000"], start_new_session=True)
+print("started", flush=True)
+time.sleep(1000)
+"""
+
+
+def test_a_time_limit_ends_grandchildren_too(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(GRANDCHILD)
+    done = run(tmp_path, "run_code:py", "FILE=slow.py", "TIME_LIMIT=2")
+    assert done.returncode == 124
+    assert done.stdout == b"started\n"
+    assert b"run_code py: ended after 2 s" in done.stderr
+    assert containers() == ""
+
+
+def test_a_hundred_megabytes_come_whole_and_a_limit_says_where_it_cut(tmp_path: Path) -> None:
+    (tmp_path / "big.py").write_text("print('x' * 10**8, end='')\n")
+    done = run(tmp_path, "run_code:py", "FILE=big.py")
+    assert (done.returncode, len(done.stdout)) == (0, 10**8)
+    cut = run(tmp_path, "run_code:py", "FILE=big.py", "OUTPUT_LIMIT=1m")
+    assert (cut.returncode, len(cut.stdout)) == (0, 2**20)
+    assert b"stdout was cut after 1048576 bytes, 98951424 more were lost" in cut.stderr
+
+
+def test_memory_is_limited(tmp_path: Path) -> None:
+    (tmp_path / "greedy.py").write_text("x = bytearray(200 * 2**20)\nprint(len(x))\n")
+    done = run(tmp_path, "run_code:py", "FILE=greedy.py", "MEMORY_LIMIT=64m")
+    assert done.returncode == 137
+    assert done.stdout == b""
+
+
+SURROUNDINGS = """\
+import os, socket, sys
+print(sorted(os.environ.items()), os.getuid(), os.getcwd(), sys.argv[1:])
+try:
+    socket.create_connection(("192.0.2.1", 80), 2)
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+def test_the_environment_is_clean_and_there_is_no_network(tmp_path: Path) -> None:
+    (tmp_path / "look.py").write_text(SURROUNDINGS)
+    words = ["run_code:py", "FILE=look.py", "--", "a b", "", "*"]
+    done = run(tmp_path, *words, AIFO_SECRET="x", PYTHONPATH="/x")
+    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    environment = [("HOME", "/tmp"), ("PATH", path), ("TMPDIR", "/tmp")]
+    seen = done.stdout.decode().replace("('LC_CTYPE', 'C.UTF-8'), ", "")  # python's own doing
+    assert seen == f"{environment} 65532 /workspace ['a b', '', '*']\nNetwork is unreachable\n"
+
+
+def test_a_language_is_declared_in_the_file_and_nowhere_else(tmp_path: Path) -> None:
+    """A language that nobody thought of is a few lines of a project's own file."""
+    (tmp_path / "toolchains.yaml").write_text(
+        "extends: builtin\nlanguages:\n  sh: {name: Shell, aliases: [posix], toolchain: python,"
+        ' extension: sh, file: code.sh, run: [sh, "{file}"], environment: {GREETING: hi}}\n'
+    )
+    (tmp_path / "x.sh").write_text('echo "$GREETING $1"; exit 3\n')
+    done = run(tmp_path, "run_code:posix", "FILE=x.sh", "--", "you")
+    assert (done.returncode, done.stdout) == (3, b"hi you\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ([], b"FILE: which file is to run?"),
+        (["FILE=none.py"], b"none.py: cannot be read: no such file or directory"),
+        (["FILE=x", "TIME_LIMIT=soon"], b"TIME_LIMIT: expected seconds, found 'soon'"),
+        (["FILE=x", "MEMORY_LIMIT=lots"], b"MEMORY_LIMIT: expected a size, found 'lots'"),
+    ],
+)
+def test_what_cannot_be_run_is_said(tmp_path: Path, words: list[str], problem: bytes) -> None:
+    done = run(tmp_path, "run_code:py", *words)
+    assert done.returncode != 0
+    assert problem in done.stderr
+    assert b"Traceback" not in done.stderr
