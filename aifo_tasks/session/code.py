@@ -217,12 +217,12 @@ def _compile_and_run(greeted: Greeted, program: Program) -> int:
     if language.compile:
         call = launcher.Call(argv=command(language, language.compile), cwd=WORKSPACE)
         with redirected.diagnostics():
-            status = launcher.attach(launcher.connect(greeted.record.peer), call)
+            status = launcher.attach(greeted.way.connect(), call)
         if status:
             return status
     argv = [*command(language, language.run), *program.arguments]
     call = launcher.Call(argv=argv, cwd=WORKSPACE)
-    return launcher.attach(launcher.connect(greeted.record.peer), call)
+    return launcher.attach(greeted.way.connect(), call)
 
 
 def _preview(plan: Plan, program: Program) -> None:

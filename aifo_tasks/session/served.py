@@ -125,7 +125,7 @@ def _running(work: Workplace, greeted: Greeted) -> Running:
 
     return Running(
         name=greeted.record.name,
-        upstream=Direct(greeted.record.peer, greeted.connection),
+        upstream=Direct(greeted.way, greeted.connection),
         development=_present(Inside(greeted), declared),
         before=before,
     )

@@ -19,7 +19,7 @@ class Inside:
 
     def __init__(self, greeted: Greeted) -> None:
         self._name = greeted.record.name
-        self._peer = greeted.record.peer
+        self._way = greeted.way
 
     def __call__(
         self,
@@ -36,6 +36,4 @@ class Inside:
         shown = preview.exec_argv(self._name, argv, cwd=cwd, environment=tuple(environment.items()))
         assert log.command(shlex.join(shown)), "a dry run calls nothing"
         request = launcher.Call(argv=argv, cwd=cwd, environment=environment)
-        return launcher.capture(
-            launcher.connect(self._peer), request, stdin=stdin, on_output=on_output
-        )
+        return launcher.capture(self._way.connect(), request, stdin=stdin, on_output=on_output)

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from aifo_tasks import files, log, native
@@ -18,11 +19,14 @@ from aifo_tasks.sidecar import ending, network, record
 from aifo_tasks.sidecar.identity import Owner, user_label
 from aifo_tasks.sidecar.plan import Host, Plan, confined, container_spec, passwd
 from aifo_tasks.sidecar.record import Greeted, Record
-from aifo_tasks.toolexec import launcher
+from aifo_tasks.toolexec import launcher, passing
 from aifo_tasks.toolexec.launcher import UnreachableError
 
 START_SECONDS = 15.0
 """How long init may take from the container's start to its first answer."""
+
+RELAY_SECONDS = 2.0
+"""After which of them it is asked through a relay as well."""
 
 KEPT_WARM = 2
 """How many specs of one kind stay warm in a session: two terminals with two versions."""
@@ -67,8 +71,7 @@ def _greeted(engine: Engine, plan: Plan, state: ContainerState) -> Greeted | Non
         return None
     host = _host(plan, details.name)
     try:
-        entry = _entry(plan, host, details)
-        found = record.greet(entry)
+        found = _met(engine, plan, host, details, patient=False)
     except UnreachableError as error:
         if not host.socket.exists():  # it takes no new call and leaves with its last one
             return None
@@ -77,7 +80,7 @@ def _greeted(engine: Engine, plan: Plan, state: ContainerState) -> Greeted | Non
         log.warn(details.name, f"{error.problem}; it is ended and started again")
         engine.remove_container(details.name)
         return None
-    record.write(record.path_of(plan.session, plan.toolchain.kind, plan.digest()), entry)
+    _write(plan, found)
     return found
 
 
@@ -138,37 +141,87 @@ def _started(engine: Engine, plan: Plan, name: str, volumes: Mapping[str, str]) 
 
 
 def _first_greeting(engine: Engine, plan: Plan, host: Host, state: ContainerState) -> Greeted:
-    deadline = time.monotonic() + START_SECONDS
+    began = time.monotonic()
     while True:
+        waited = time.monotonic() - began
         try:
-            entry = _entry(plan, host, state)
-            found = record.greet(entry)
+            found = _met(engine, plan, host, state, patient=waited < RELAY_SECONDS)
         except UnreachableError as error:
             now = engine.container(state.name)
             if now is None or not now.running:
                 raise EngineError(
                     state.name, "ended before it answered", hint="doit engine"
                 ) from error
-            if time.monotonic() > deadline:
+            if waited > START_SECONDS:
                 raise AifoError(
                     state.name, f"does not answer at {host.socket}: {error.problem}"
                 ) from error
             time.sleep(0.005)
         else:
-            path = record.path_of(plan.session, plan.toolchain.kind, plan.digest())
-            record.write(path, entry)
+            _write(plan, found)
             return found
 
 
-def _entry(plan: Plan, host: Host, state: ContainerState) -> Record:
-    """A record from the engine's word; UnreachableError when the process is gone."""
+def _met(
+    engine: Engine, plan: Plan, host: Host, state: ContainerState, *, patient: bool
+) -> Greeted:
+    """Greet init at its socket; UnreachableError.
+
+    Unless ``patient``, a relay is asked when nobody answers there: if init answers it and still
+    not here, it is in another kernel.
+    """
+    entry = _entry(engine, plan, host, state)
+    try:
+        return _tested(entry)
+    except UnreachableError as error:
+        if patient or error.reason != "absent":
+            raise
+    found = record.greet(replace(entry, pid=0, passes=False))
+    with contextlib.suppress(UnreachableError):
+        seen = _tested(entry)
+        found.connection.close()
+        return seen
+    _say_relayed(found.record)
+    return found
+
+
+def _tested(entry: Record) -> Greeted:
+    """Greet init here, and see whether descriptors pass; over a relay if not."""
+    started = replace(entry, start_time=launcher.start_time(entry.pid))
+    found = record.greet(started, started.peer)
+    passes = passing.works(found.connection)
+    if passes and not started.is_relayed:
+        return found
+    found.connection.close()
+    found = record.greet(replace(started, passes=passes))
+    if not passes:
+        _say_relayed(found.record)
+    return found
+
+
+def _say_relayed(entry: Record) -> None:
+    log.warn(entry.name, "descriptors do not reach it: its calls go through a relay, and slower")
+
+
+def _entry(engine: Engine, plan: Plan, host: Host, state: ContainerState) -> Record:
+    """A record from the engine's word, not yet tried."""
+    info = engine.info()
     return Record(
         name=state.name,
         spec=plan.digest(),
         socket=host.socket,
         pid=state.pid,
-        start_time=launcher.start_time(state.pid),
+        start_time=0,
+        engine=info.name,
+        endpoint=info.endpoint,
+        door=f"{plan.socket_dir}/init.sock",
+        passes=True,
     )
+
+
+def _write(plan: Plan, found: Greeted) -> None:
+    path = record.path_of(plan.session, plan.toolchain.kind, plan.digest())
+    record.write(path, found.record)
 
 
 def _host(plan: Plan, name: str) -> Host:

@@ -88,6 +88,19 @@ class Project:
                         found.append(words.decode("utf-8", "replace"))
         return found
 
+    def relays(self) -> list[int]:
+        """The relays that run in the sidecars, beside their inits, by the kernel's word."""
+        found = []
+        for name in self.sidecars():
+            init = int(docker("inspect", "--format", "{{.State.Pid}}", name))
+            inside = Path(f"/proc/{init}/ns/pid").readlink()
+            for path in Path("/proc").glob("[0-9]*"):
+                with contextlib.suppress(OSError):
+                    is_relay = (path / "comm").read_text() == "aifo-relay\n"
+                    if is_relay and (path / "ns/pid").readlink() == inside:
+                        found.append(int(path.name))
+        return found
+
     def tree(self) -> dict[str, str]:
         """Every path of the project with its mode, owner and content, links unresolved."""
         found = {}
