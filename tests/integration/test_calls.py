@@ -153,7 +153,8 @@ def test_a_warm_call_asks_neither_engine_nor_docker(warm: Project, tmp_path: Pat
     probe = tmp_path / "probe.py"
     probe.write_text(
         "import atexit, sys\n"
-        "heavy = ('docker', 'ruamel', 'jsonschema', 'asyncio', 'requests', 'jinja2')\n"
+        "heavy = ('docker', 'ruamel', 'jsonschema', 'asyncio', 'requests', 'jinja2',\n"
+        "         'aifo_tasks.engine.hijack', 'aifo_tasks.toolexec.relay')\n"
         "atexit.register(lambda: print([m for m in heavy if m in sys.modules]))\n"
         "from aifo_tasks.tasks.main import main\n"
         "sys.exit(main())\n"

@@ -87,10 +87,5 @@ def test_a_killed_relay_is_never_success_and_leaves_nothing(proxy: Proxy, warm: 
     assert "the relay there is lost" in proxy.rest
 
 
-def test_a_killed_proxy_leaves_nothing(fresh: Project) -> None:
-    ends.test_a_killed_proxy_leaves_nothing_and_the_next_one_works(fresh)
-    eventually(lambda: not fresh.relays())
-
-
 def test_a_lost_sidecar(fresh: Project) -> None:
     ends.test_a_lost_sidecar_is_never_success(fresh)
