@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -166,6 +167,17 @@ def test_a_session_s_own_mounts_leave_the_project_as_it_was(fresh: Project, imag
     assert done.stdout == "1\n3\n", done.stderr
     assert fresh.tree() == before
     assert left() == NOTHING
+
+
+def test_the_owner_of_the_project_works_in_it_when_root_asks(pair: Project) -> None:
+    """The agent, its token and the tools that it calls are that user's."""
+    if os.getuid() != 0:
+        pytest.fail("this test gives a project to another user: run it as root")
+    for path in [pair.path, *pair.path.rglob("*")]:
+        shutil.chown(path, 4321, 4321)
+    script = f"id -u; touch new; stat -c '%u %a' /run/aifo/token; {spawning('id -un | upper')}"
+    assert lines(pair, script, "--no-toolchain-cache") == ["4321", "4321 600", "CODER"]
+    assert (pair.path / "new").stat().st_uid == 4321
 
 
 def test_a_stop_waits_for_who_starts(pair: Project) -> None:
