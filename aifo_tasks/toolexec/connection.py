@@ -20,7 +20,7 @@ BLOCK = 64 * 1024
 _MOST_DESCRIPTORS = 253
 """The kernel passes no more at once."""
 
-_CONTROL = socket.CMSG_SPACE(_MOST_DESCRIPTORS * array.array("i").itemsize)
+_INT = array.array("i").itemsize
 _LINGER_SECONDS = 1.0
 _LINGER_BYTES = 8 * 1024 * 1024
 _UNSENT = 0x5411 if sys.platform == "linux" else 0x40047473  # TIOCOUTQ
@@ -101,26 +101,28 @@ class Connection:
             self._loop.add_reader(self._socket.fileno(), self._readable)
             self._watched = True
 
-    async def send(self, data: bytes, descriptors: Sequence[int] = ()) -> None:
+    async def send(self, data: bytes | memoryview, descriptors: Sequence[int] = ()) -> None:
         """Send all of it, ``descriptors`` with its first byte.
 
         Raises StalledError when nothing is taken before the deadline, GoneError.
         """
-        async with self._turn:
-            left = memoryview(data)
-            while left:
+        await self._turn.acquire()
+        try:
+            while data:
                 try:
                     if descriptors:
-                        sent = socket.send_fds(self._socket, [left], list(descriptors))
+                        sent = socket.send_fds(self._socket, [data], list(descriptors))
                     else:
-                        sent = self._socket.send(left)
+                        sent = self._socket.send(data)
                 except BlockingIOError:
                     await self._taken()
                     continue
                 except OSError:
                     raise GoneError from None
                 descriptors = ()
-                left = left[sent:]
+                data = memoryview(data)[sent:]
+        finally:
+            self._turn.release()
 
     async def close(self, *, early: bool) -> None:
         """End it so that the client reads our last words, which are ``early`` when it may still
@@ -165,7 +167,8 @@ class Connection:
     def _read(self, size: int) -> bytes:
         if not self._is_unix:
             return self._socket.recv(size)
-        data, control, flags, _ = self._socket.recvmsg(size, _CONTROL, socket.MSG_CMSG_CLOEXEC)
+        room = socket.CMSG_SPACE((_MOST_DESCRIPTORS if self._fresh else 1) * _INT)
+        data, control, flags, _ = self._socket.recvmsg(size, room, socket.MSG_CMSG_CLOEXEC)
         if control or flags & socket.MSG_CTRUNC:
             descriptors = [fd for _, _, part in control for fd in array.array("i", part)]
             if flags & socket.MSG_CTRUNC or not self._fresh:

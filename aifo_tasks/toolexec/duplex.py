@@ -9,16 +9,18 @@ from typing import Self
 
 from aifo_tasks.toolexec import answers
 from aifo_tasks.toolexec.connection import Connection, GoneError
-from aifo_tasks.toolexec.exchange import Exchange, Outcome, running
+from aifo_tasks.toolexec.exchange import Exchange, Outcome, leave
 from aifo_tasks.toolexec.frames import MAX_PAYLOAD, Decoder, Exit, Frame, FrameError, Type
 from aifo_tasks.toolexec.passed import Passed
 from aifo_tasks.toolexec.pumps import Credit, Input, Output, Stops
+from aifo_tasks.toolexec.requests import SIGNALS
 from aifo_tasks.toolexec.upstream import Tool
 
 _CREDIT = struct.Struct(">BI")
 _WINDOW = struct.Struct(">HH")
 _STREAMS = 3
 _OUTPUTS = {1: Type.STDOUT, 2: Type.STDERR}
+_TSTP, _CONT = SIGNALS["TSTP"], SIGNALS["CONT"]
 _LAST_WORDS = 0.1
 """Seconds to wait for a terminal's last output, when somebody keeps it open."""
 
@@ -42,7 +44,7 @@ async def _passed(exchange: Exchange) -> Outcome:
         tool = await exchange.start(await given.streams(terminal.streams if terminal else 0))
     finally:
         given.close()
-    async with running(tool):
+    try:
         conversation = _Conversation(exchange, tool)
         masters = [tool.master] if tool.master >= 0 else []
         await exchange.connection.send(answers.switching(exchange.call.id), masters)
@@ -53,6 +55,8 @@ async def _passed(exchange: Exchange) -> Outcome:
         outcome = await exchange.follow(tool, inputs=conversation.inputs)
         await conversation.finish(outcome)
         return outcome
+    finally:
+        await leave(tool)
 
 
 async def _relayed(exchange: Exchange) -> Outcome:
@@ -62,7 +66,7 @@ async def _relayed(exchange: Exchange) -> Outcome:
     with _Pipes(mask) as pipes:
         tool = await exchange.start(pipes.theirs)
         pipes.close_theirs()
-        async with running(tool):
+        try:
             conversation = _Conversation(exchange, tool)
             outputs = [
                 conversation.write(n, source) for n, source in pipes.ours.items() if n in _OUTPUTS
@@ -71,17 +75,19 @@ async def _relayed(exchange: Exchange) -> Outcome:
                 conversation.read(pipes.ours[0], lambda: pipes.close_one(0))
             if tool.master >= 0:
                 if mask & 1:
-                    conversation.read(tool.master, _leave)
+                    conversation.read(tool.master, _keep)
                 stream = 2 if mask & 6 == 4 else 1
-                outputs.append(conversation.write(stream, tool.master, patience=_LAST_WORDS))
+                outputs.append(conversation.show(stream, tool.master))
             await exchange.connection.send(answers.switching(exchange.call.id))
             exchange.listener.attach(conversation.take)
             outcome = await exchange.follow(tool, outputs, conversation.inputs)
             await conversation.finish(outcome)
             return outcome
+        finally:
+            await leave(tool)
 
 
-def _leave() -> None:
+def _keep() -> None:
     """A terminal's master is not ours to close."""
 
 
@@ -123,7 +129,7 @@ class _Conversation:
         self._exchange = exchange
         self._tool = tool
         self._decoder = Decoder()
-        self._credits = {n: Credit(exchange.limits.write) for n in _OUTPUTS}
+        self._credits: dict[int, Credit] = {}
         self._input: Input | None = None
         self.inputs: list[Input | Stops] = []
         if exchange.order.terminal:
@@ -139,9 +145,15 @@ class _Conversation:
         self._input = Input(target, grant, close)
         self.inputs.append(self._input)
 
-    def write(self, n: int, source: int, *, patience: float = 0) -> Output:
+    def write(self, n: int, source: int) -> Output:
         """What carries an output to the client."""
-        return Output(source, self._sink(n), patience=patience)
+        self._credits[n] = Credit(self._exchange.limits.write)
+        return Output(source, self._sink(n))
+
+    def show(self, n: int, master: int) -> Output:
+        """What carries a terminal's output to the client's terminal."""
+        self._credits[n] = Credit(None)
+        return Output(master, self._sink(n), patience=_LAST_WORDS)
 
     def _tell_stops(self) -> None:
         connection = self._exchange.connection
@@ -180,18 +192,27 @@ class _Conversation:
         elif frame.type is Type.STDIN_CLOSED and self._input is not None:
             self._input.close()
         elif frame.type is Type.SIGNAL and len(frame.payload) == 1:
-            self._tool.signal(frame.payload[0])
+            self._signal(frame.payload[0])
         elif frame.type is Type.WINDOW:
             self._tool.resize(*_WINDOW.unpack(frame.payload))
         elif frame.type is Type.FOREGROUND and len(frame.payload) == 1:
             self._tool.foreground(front=frame.payload[0] != 0)
         elif frame.type is Type.CREDIT:
-            stream, count = _CREDIT.unpack(frame.payload)
-            if stream not in self._credits:
-                raise FrameError(f"{stream} is no output")
-            self._credits[stream].add(count)
+            self._credit(*_CREDIT.unpack(frame.payload))
         else:
             raise FrameError(f"a client sends no {frame.type.name} here")
+
+    def _signal(self, number: int) -> None:
+        self._tool.signal(number)
+        if number in {_TSTP, _CONT}:
+            for credit in self._credits.values():
+                credit.stop(stopped=number == _TSTP)
+
+    def _credit(self, stream: int, count: int) -> None:
+        if stream not in _OUTPUTS:
+            raise FrameError(f"{stream} is no output")
+        if stream in self._credits:
+            self._credits[stream].add(count)
 
     def _sink(self, n: int) -> Callable[[bytes], Awaitable[None]]:
         async def send(data: bytes) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 from aifo_tasks.errors import AifoError, SidecarLostError
 from aifo_tasks.toolexec import answers, frames
@@ -143,21 +142,17 @@ class Exchange:
         )
 
 
-@contextlib.asynccontextmanager
-async def running(tool: Tool) -> AsyncIterator[None]:
-    """The tool and everything below it are gone when this is left."""
+async def leave(tool: Tool) -> None:
+    """The tool and everything below it are gone after this."""
     try:
-        yield
+        if not tool.ended.is_set():
+            tool.stop()
+            async with asyncio.timeout(_STOP_SECONDS):
+                await tool.ended.wait()
+    except TimeoutError:
+        pass
     finally:
-        try:
-            if not tool.ended.is_set():
-                tool.stop()
-                async with asyncio.timeout(_STOP_SECONDS):
-                    await tool.ended.wait()
-        except TimeoutError:
-            pass
-        finally:
-            tool.close()
+        tool.close()
 
 
 async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:

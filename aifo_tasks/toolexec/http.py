@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Sequence
 
 from aifo_tasks.toolexec import answers
 from aifo_tasks.toolexec.chunks import FIELD, Chunks
@@ -23,24 +24,41 @@ _REQUEST = re.compile(rb"([-!#$%&'*+.^_`|~0-9A-Za-z]+) ([\x21-\x7e]+) HTTP/([0-9
 _LENGTH = re.compile(rb"[0-9]{1,20}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """A request's first part; the names of ``fields`` are in lower case."""
+    """A request's first part; the names of ``fields`` are in lower case.
 
-    method: bytes
-    target: bytes
-    fields: tuple[tuple[bytes, bytes], ...]
+    The same bytes give the same head, so what follows from one can be remembered.
+    """
 
-    def all(self, name: bytes) -> list[bytes]:
+    def __init__(
+        self, *, method: bytes, target: bytes, fields: tuple[tuple[bytes, bytes], ...]
+    ) -> None:
+        self.method = method
+        self.target = target
+        self._values: dict[bytes, list[bytes]] = {}
+        for name, value in fields:
+            self._values.setdefault(name, []).append(value)
+
+    def all(self, name: bytes) -> Sequence[bytes]:
         """Every value of a field, in order."""
-        return [value for each, value in self.fields if each == name]
+        return self._values.get(name, ())
 
     def one(self, name: bytes) -> bytes | None:
         """The value of a field that may stand there once; RefusalError when it is repeated."""
-        values = self.all(name)
+        values = self._values.get(name, ())
         if len(values) > 1:
             raise answers.bad(f"{name.decode('ascii').title()} is given {len(values)} times")
         return values[0] if values else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Framing:
+    """How a body's end is found: after ``length`` bytes, or by its chunks. It may be held back
+    until it is ``expected``."""
+
+    length: int
+    chunked: bool
+    expected: bool
 
 
 class Reader:
@@ -50,9 +68,8 @@ class Reader:
         self._waiting = bytearray()  # what has come and was not read yet
         self._body = bytearray()
         self._limit = body_limit
-        self._length = 0
+        self._framing: Framing | None = None
         self._chunks: Chunks | None = None
-        self._expects = False
         self.head: Head | None = None
         self.complete = False
 
@@ -64,7 +81,8 @@ class Reader:
     @property
     def wants_continue(self) -> bool:
         """True when the client holds the body back until it is asked for it."""
-        return self._expects and not self.complete and not self._body
+        held_back = self._framing is not None and self._framing.expected
+        return held_back and not self.complete and not self._body
 
     @property
     def rest(self) -> bytes:
@@ -78,16 +96,16 @@ class Reader:
         came along with the head.
         """
         self._waiting += data
-        if self.head is None:
+        if self._framing is None:
             self._feed_head(len(data))
         elif self._chunks is not None:
             self._feed_chunks(self._chunks)
         else:
-            self._feed_body()
+            self._feed_body(self._framing.length)
 
     def check_length(self) -> None:
         """Raises RefusalError for a body that is announced to be over the limit."""
-        if self._length > self._limit:
+        if self._framing is not None and self._framing.length > self._limit:
             raise answers.body_too_large()
 
     def _feed_head(self, new: int) -> None:
@@ -96,33 +114,15 @@ class Reader:
         if size > HEAD_LIMIT or self._waiting.count(b"\n", 0, size) > LINES_LIMIT:
             raise answers.head_too_large()
         if end is not None:
-            self.head = _head(bytes(self._waiting[: end.start()]))
+            self.head, self._framing = _head(bytes(self._waiting[: end.start()]))
+            self._chunks = Chunks() if self._framing.chunked else None
             del self._waiting[:size]
-            self._frame(self.head)
 
-    def _frame(self, head: Head) -> None:
-        """How the body's end is found."""
-        lengths = {
-            each.strip() for value in head.all(b"content-length") for each in value.split(b",")
-        }
-        coding = head.one(b"transfer-encoding")
-        if lengths and coding is not None:
-            raise answers.bad("Content-Length and Transfer-Encoding exclude each other")
-        if len(lengths) > 1:
-            raise answers.bad("conflicting Content-Length headers")
-        if any(_LENGTH.fullmatch(length) is None for length in lengths):
-            raise answers.bad("bad Content-Length")
-        if coding is not None and coding.lower() != b"chunked":
-            raise answers.bad("Only Transfer-Encoding: chunked is supported")
-        self._length = int(max(lengths, default=b"0"))
-        self._chunks = None if coding is None else Chunks()
-        self._expects = b"100-continue" in map(bytes.lower, head.all(b"expect"))
-
-    def _feed_body(self) -> None:
-        missing = self._length - len(self._body)
+    def _feed_body(self, length: int) -> None:
+        missing = length - len(self._body)
         self._body += self._waiting[:missing]
         del self._waiting[:missing]
-        self.complete = len(self._body) == self._length
+        self.complete = len(self._body) == length
 
     def _feed_chunks(self, chunks: Chunks) -> None:
         self._body += chunks.feed(bytes(self._waiting))
@@ -133,7 +133,7 @@ class Reader:
 
 
 @functools.lru_cache(maxsize=64)
-def _head(data: bytes) -> Head:
+def _head(data: bytes) -> tuple[Head, Framing]:
     """The head in these bytes, its last line end cut off; most callers send the same again."""
     first, *lines = data.removesuffix(b"\r").replace(b"\r\n", b"\n").split(b"\n")
     request = _REQUEST.fullmatch(first)
@@ -150,4 +150,22 @@ def _head(data: bytes) -> Head:
     head = Head(method=request[1], target=request[2], fields=tuple(fields))
     if head.one(b"host") is None:
         raise answers.bad("Missing mandatory Host: header")
-    return head
+    return head, _framing(head)
+
+
+def _framing(head: Head) -> Framing:
+    lengths = {each.strip() for value in head.all(b"content-length") for each in value.split(b",")}
+    coding = head.one(b"transfer-encoding")
+    if lengths and coding is not None:
+        raise answers.bad("Content-Length and Transfer-Encoding exclude each other")
+    if len(lengths) > 1:
+        raise answers.bad("conflicting Content-Length headers")
+    if any(_LENGTH.fullmatch(length) is None for length in lengths):
+        raise answers.bad("bad Content-Length")
+    if coding is not None and coding.lower() != b"chunked":
+        raise answers.bad("Only Transfer-Encoding: chunked is supported")
+    return Framing(
+        length=int(max(lengths, default=b"0")),
+        chunked=coding is not None,
+        expected=b"100-continue" in map(bytes.lower, head.all(b"expect")),
+    )

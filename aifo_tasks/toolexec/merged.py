@@ -11,7 +11,7 @@ from typing import IO
 
 from aifo_tasks.toolexec import answers
 from aifo_tasks.toolexec.answers import Answer
-from aifo_tasks.toolexec.exchange import Exchange, Outcome, running
+from aifo_tasks.toolexec.exchange import Exchange, Outcome, leave
 from aifo_tasks.toolexec.listener import ignore
 from aifo_tasks.toolexec.pumps import BLOCK, Output
 
@@ -92,5 +92,7 @@ async def _run(exchange: Exchange, sink: Callable[[bytes], Awaitable[None]]) -> 
             null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
             theirs.callback(os.close, null)
             tool = await exchange.start([null, target, target])
-        async with running(tool):
+        try:
             return await exchange.follow(tool, [Output(source, sink)])
+        finally:
+            await leave(tool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 
@@ -37,11 +38,13 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Route:
-    """Where a tool's calls go, the same every time."""
+    """Where a tool's calls go, and what else is the same for all of them."""
 
     tool: Tool
     sidecar: Sidecar
     admission: Admission
+    programs: tuple[str, ...]
+    seconds: float | None
 
 
 class Orders:
@@ -65,7 +68,7 @@ class Orders:
             denial = policy.denial(toolchain.policy, request.tool, arguments, cwd)
             if denial is not None:
                 raise answers.forbidden(*denial)
-        given = {os.fsdecode(name): value for name, value in request.environment}
+        given = {_name(name): value for name, value in request.environment}
         if (name := policy.never(given)) is not None:
             raise answers.forbidden(f"environment {name}", "no tool gets it from a caller")
         environment = {
@@ -74,7 +77,7 @@ class Orders:
         }
         return Order(
             sidecar=route.sidecar,
-            programs=routing.programs(request.tool),
+            programs=route.programs,
             arguments=request.arguments,
             cwd=os.fsencode(cwd),
             environment=(
@@ -83,7 +86,7 @@ class Orders:
                 (b"AIFO_EXEC_ID", call.id.encode()),
             ),
             terminal=request.terminal,
-            seconds=route.tool.max_seconds or toolchain.limits.max_seconds,
+            seconds=route.seconds,
         )
 
     def _route(self, tool: str) -> _Route:
@@ -95,6 +98,13 @@ class Orders:
                 raise answers.unavailable(tool)
             declared, sidecar = found
             self._routes[tool] = _Route(
-                tool=declared, sidecar=sidecar, admission=self._admissions[sidecar]
+                tool=declared,
+                sidecar=sidecar,
+                admission=self._admissions[sidecar],
+                programs=routing.programs(tool),
+                seconds=declared.max_seconds or sidecar.toolchain.limits.max_seconds,
             )
         return self._routes[tool]
+
+
+_name = functools.lru_cache(policy.REMEMBERED)(os.fsdecode)

@@ -21,7 +21,7 @@ NEVER = ("LD_*", "PATH", "HOME", "BASH_ENV", "NODE_OPTIONS")
 
 _FORWARD = "AIFO_ENV_"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_REMEMBERED = 4096
+REMEMBERED = 4096
 """Names of variables whose answer is kept: an environment is much the same every time."""
 
 
@@ -36,7 +36,7 @@ class Admission:
     def __init__(self, patterns: Iterable[str], own: Collection[str]) -> None:
         self._own = {name.lower() for name in own}
         self._allowed = _any((*BASE, *patterns))
-        self._target = functools.lru_cache(_REMEMBERED)(self._find)
+        self._target = functools.lru_cache(REMEMBERED)(self._find)
 
     def names(self, given: Collection[str]) -> Iterator[tuple[str, str]]:
         """Those of the given names that are let in, each with its name in the sidecar."""
@@ -112,7 +112,7 @@ def _any(patterns: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(map(translate, patterns)))
 
 
-@functools.lru_cache(_REMEMBERED)
+@functools.lru_cache(REMEMBERED)
 def _never(name: str) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in NEVER)
 

@@ -158,15 +158,26 @@ class Stops:
 
 
 class Credit:
-    """How many bytes of a stream its receiver still takes."""
+    """How many bytes of a stream its receiver still takes.
 
-    def __init__(self, deadline: float) -> None:
+    A receiver that says nothing for ``deadline`` seconds is stalled. One whose own reader takes
+    its time says so by credit for no byte; one that stops with its tool says that it does; and
+    a person before a terminal, with the deadline None, may look at it as long as he likes.
+    """
+
+    def __init__(self, deadline: float | None) -> None:
         self._left = WINDOW
         self._deadline = deadline
+        self._stopped = False
         self._news = asyncio.Event()
 
     def add(self, count: int) -> None:
         self._left += count
+        self._news.set()
+
+    def stop(self, *, stopped: bool) -> None:
+        """The receiver stops with its tool, or they go on."""
+        self._stopped = stopped
         self._news.set()
 
     async def take(self, wanted: int) -> int:
@@ -174,7 +185,7 @@ class Credit:
         while self._left <= 0:
             self._news.clear()
             try:
-                async with asyncio.timeout(self._deadline):
+                async with asyncio.timeout(None if self._stopped else self._deadline):
                     await self._news.wait()
             except TimeoutError:
                 raise StalledError from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hmac
 import re
 from collections.abc import Iterable
@@ -88,6 +89,12 @@ def endpoint(head: Head, tokens: Iterable[str]) -> Endpoint:
     known = [hmac.compare_digest(token.encode(), given[1]) for token in tokens if given]
     if not any(known):
         raise answers.unauthorized()
+    return _asked(head)
+
+
+@functools.lru_cache(maxsize=64)
+def _asked(head: Head) -> Endpoint:
+    """Where somebody goes who has been let in."""
     path = head.target.decode("ascii", "replace")
     if path not in {"/exec", "/notify", "/signal"}:
         raise answers.not_found()
@@ -104,6 +111,7 @@ def endpoint(head: Head, tokens: Iterable[str]) -> Endpoint:
     )
 
 
+@functools.lru_cache(maxsize=64)
 def wants_frames(head: Head) -> bool:
     """True for a request that is to be upgraded to frames."""
     words = [
@@ -118,7 +126,9 @@ def form(body: bytes) -> Fields:
     for part in body.split(b"&"):
         if part:
             name, _, value = part.partition(b"=")
-            fields.append((_decoded(name), _decoded(value)))
+            if b"%" in part or b"+" in part:
+                name, value = _decoded(name), _decoded(value)
+            fields.append((name, value))
     return fields
 
 
@@ -164,11 +174,7 @@ def notify_request(body: bytes) -> NotifyRequest:
 
 
 def _decoded(text: bytes) -> bytes:
-    if b"+" in text:
-        text = text.replace(b"+", b" ")
-    if b"%" not in text:
-        return text
-    first, *others = text.split(b"%")
+    first, *others = text.replace(b"+", b" ").split(b"%")
     try:
         return first + b"".join([_BYTES[each[:2]] + each[2:] for each in others])
     except KeyError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from aifo_tasks import log
@@ -31,10 +31,17 @@ class Running:
     development: frozenset[str] = frozenset()
     before: Callable[[Sequence[bytes]], Callable[[], None] | None] = lambda argv: None  # noqa: ARG005
 
-    async def start(self, call: frames.Call, descriptors: Sequence[int]) -> Tool:
+    def start(self, call: frames.Call, descriptors: Sequence[int]) -> Awaitable[Tool]:
         """Start a call; raises as ``Upstream`` does, and AifoError for what comes before."""
-        if (work := self.before(call.argv)) is not None:
-            await asyncio.to_thread(work)
+        work = self.before(call.argv)
+        if work is None:
+            return self.upstream.start(call, descriptors)
+        return self._start_after(work, call, descriptors)
+
+    async def _start_after(
+        self, work: Callable[[], None], call: frames.Call, descriptors: Sequence[int]
+    ) -> Tool:
+        await asyncio.to_thread(work)
         return await self.upstream.start(call, descriptors)
 
 
