@@ -48,8 +48,10 @@ def bench(directory: Path, arguments: argparse.Namespace) -> Iterator[Bench]:
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(warmed(_project(directory / "unix")))
         second = stack.enter_context(warmed(_project(directory / "tcp")))
+        third = stack.enter_context(warmed(_project(directory / "relay")))
         unix = stack.enter_context(proxied(place))
         tcp = stack.enter_context(proxied(second, "TRANSPORT=tcp"))
+        relay = stack.enter_context(proxied(third, AIFO_TOOLEXEC_RELAY="1"))
         without = {**unix, "AIFO_TOOLEEXEC_DESCRIPTORS": "0"}
         transports = (
             Transport(
@@ -58,6 +60,7 @@ def bench(directory: Path, arguments: argparse.Namespace) -> Iterator[Bench]:
             ),
             Transport(name="shim (unix, frames)", project=place.project, environment=without),
             Transport(name="shim (TCP)", project=second.project, environment=tcp),
+            Transport(name="shim (relay)", project=third.project, environment=relay),
         )  # fmt: skip
         for transport in transports:
             _try(shims, transport)
