@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import os
+import resource
 import shlex
 import signal
 import subprocess
@@ -18,7 +19,10 @@ from aifo_tasks.errors import AifoError, ProcessError
 from aifo_tasks.value import dataclass
 
 _running: set[subprocess.Popen[bytes]] = set()
+_raised: list[int] = []
 _held: list[int] | None = None  # signals that came while a child begins; None: none begins
+
+_LIMITED = ("/bin/sh", "-c", 'ulimit -Sn "$0" && exec "$@"')
 
 TAIL_LINES = 40
 """How many of the last lines of a failed child's output an error carries."""
@@ -108,11 +112,12 @@ def run_apart(
     """Run a child that gets nothing of ours but ``environment``; returns its exit status.
 
     Its streams are empty. After ``timeout`` seconds its group gets TERM, ``grace`` seconds
-    later KILL, and TimeoutError is raised. AifoError when it cannot be started.
+    later KILL, and TimeoutError is raised. AifoError when it cannot be started. It may open
+    as many descriptors as this process could before it raised that limit for itself.
     """
     try:
         child = subprocess.Popen(  # noqa: S603  # argv is a sequence of our own making
-            list(argv),
+            [*_restored(), *argv],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -184,6 +189,24 @@ def shell_status(returncode: int) -> int:
 def tail(output: bytes) -> str:
     """The last lines of some output, as text."""
     return "\n".join(output.decode("utf-8", "replace").splitlines()[-TAIL_LINES:])
+
+
+@contextlib.contextmanager
+def more_descriptors(most: int) -> Iterator[None]:
+    """Let this process have ``most`` descriptors open, no more than the hard limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    _raised.append(soft)
+    try:
+        yield
+    finally:
+        _raised.pop()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def _restored() -> list[str]:
+    """What a command stands behind to have the limit that was there before."""
+    return [*_LIMITED, str(_raised[0])] if _raised and _raised[0] >= 0 else []
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import resource
 from collections.abc import Iterator
 from dataclasses import replace
 
-from aifo_tasks import log
+from aifo_tasks import log, process
 from aifo_tasks.toolexec.http import BODY_LIMIT
 from aifo_tasks.value import dataclass
 
@@ -48,8 +48,5 @@ def carried(limits: Limits) -> Iterator[Limits]:
         log.warn("proxy", f"{high} descriptors carry {most} connections")
         limits = replace(limits, connections=most)
     raised = high if soft == resource.RLIM_INFINITY else max(soft, high)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
-    try:
+    with process.more_descriptors(raised):
         yield limits
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
