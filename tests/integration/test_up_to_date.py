@@ -88,7 +88,7 @@ def test_the_version_in_the_file_is_followed(fresh: Project) -> None:
         assert (back.stdout, back.stderr) == (old.stdout, "")  # both are kept warm
     finally:
         fresh.stop()
-        docker("rmi", "aifo-test-version:latest", check=False)
+        docker("rmi", "aifo-test-version:latest", "aifo-test-version:22.12.0", check=False)
 
 
 def test_a_wrong_checksum_fails_and_is_never_recorded(fresh: Project) -> None:
