@@ -77,7 +77,7 @@ def test_the_file_is_valid_and_followed(fresh: Project) -> None:
     (text,) = blocks("yaml")
     fresh.write("toolchains.yaml", text)
     listed = fresh.doit("run", "toolchains")
-    assert "version: 22.12.0 (toolchains.yaml)" in listed.stdout
+    assert "version: 22.12.0 (file: toolchains.yaml)" in listed.stdout
 
 
 def test_a_mistake_reads_as_described(fresh: Project) -> None:
