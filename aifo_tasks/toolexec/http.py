@@ -96,6 +96,8 @@ class Reader:
         came along with the head.
         """
         self._waiting += data
+        if self.complete:
+            return
         if self._framing is None:
             self._feed_head(len(data))
         elif self._chunks is not None:
