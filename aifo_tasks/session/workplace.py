@@ -79,6 +79,7 @@ def workplace(config: Config, toolchain: Toolchain, *, caches: bool = True) -> W
     """
     project = config.root.resolve()
     owner = owner_of(project)
+    scratch = () if caches else tuple(cache.target for cache in toolchain.caches)
     if not caches:
         toolchain = replace(toolchain, caches=())
     machine = os.uname().machine
@@ -119,6 +120,7 @@ def workplace(config: Config, toolchain: Toolchain, *, caches: bool = True) -> W
         covers=tuple((directory.target, directory.volume) for directory in covered),
         proxies=tuple((name, os.environ[name]) for name in PROXIES if os.environ.get(name)),
         binds=binds,
+        scratch=scratch,
         network=network_name(toolchain.network, session, os.environ),
         certificates=certificates.bundle(),
         stamp=stamp.path(install) if install is not None else "",

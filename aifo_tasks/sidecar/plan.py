@@ -35,8 +35,9 @@ class Plan:
 
     ``inputs`` is the digest of the image's declared inputs, ``covers`` maps container
     directories to the volumes over them, ``proxies`` are environment variables, ``binds``
-    host directories outside the project and their targets, ``network`` the engine's network
-    to join, ``caller`` another user who may call tools besides root and the owner.
+    host directories outside the project and their targets, ``scratch`` places that are writable
+    and end with the sidecar, ``network`` the engine's network to join, ``caller`` another user
+    who may call tools besides root and the owner.
 
     ``owned`` marks what belongs to a session that ends with its process. Init's socket lies in
     ``socket_dir``; proxies that tools may call lie in ``proxy_dir``. ``shims`` are the tools
@@ -51,6 +52,7 @@ class Plan:
     covers: tuple[tuple[str, str], ...] = ()
     proxies: tuple[tuple[str, str], ...] = ()
     binds: tuple[tuple[Path, str], ...] = ()
+    scratch: tuple[str, ...] = ()
     network: str = "bridge"
     certificates: Path | None = None
     stamp: str = ""
@@ -212,7 +214,7 @@ def _mounts(plan: Plan, host: Host, volumes: Mapping[str, str]) -> tuple[MountSp
 
     owner, limits = plan.owner, plan.toolchain.limits
     caches = [(cache.target, cache.volume) for cache in plan.toolchain.caches]
-    targets = [target for target, _volume in caches]
+    targets = [*(target for target, _volume in caches), *plan.scratch]
     own = f"uid={owner.uid},gid={owner.gid}"
     mounts = [
         MountSpec(kind="bind", source=str(plan.project), target=WORKSPACE),
@@ -237,7 +239,7 @@ def _mounts(plan: Plan, host: Host, volumes: Mapping[str, str]) -> tuple[MountSp
     ]
     mounts += [
         MountSpec(kind="tmpfs", target=path, options=_tmpfs(limits.home_size, f"mode=0755,{own}"))
-        for path in between(targets)
+        for path in (*between(targets), *plan.scratch)
     ]
     mounts += [
         MountSpec(kind="volume", source=volumes[volume], target=target)

@@ -117,6 +117,16 @@ def test_an_approved_mount_comes_last() -> None:
     assert spec_of(plan).mounts[-1] == bind("/data", "/data", read_only=True)
 
 
+def test_without_its_caches_a_sidecar_can_write_where_they_would_be() -> None:
+    plan = replace(PLAN, toolchain=replace(NODE, caches=()), scratch=("/home/coder/a/b", "/go"))
+    own = "rw,exec,nosuid,nodev,size=4096,mode=0755,uid=1000,gid=100"
+    mounts = [mount for mount in spec_of(plan).mounts if mount.kind == "tmpfs"]
+    assert mounts[1:] == [
+        MountSpec(kind="tmpfs", target=target, options=own)
+        for target in ("/home/coder", "/home/coder/a", "/home/coder/a/b", "/go")
+    ]
+
+
 def test_a_session_that_ends_with_its_process_says_so() -> None:
     assert dict(sidecar_plan.labels(replace(PLAN, owned=True)))["io.aifo.owner"] == str(os.getpid())
     assert "io.aifo.owner" not in dict(sidecar_plan.labels(PLAN))
