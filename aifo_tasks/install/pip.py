@@ -65,7 +65,7 @@ def install(plan: Plan, *, offline: bool) -> Commands:
     """A new environment, and into it what the file says; checked by hash where one stands."""
     pip = (f"{plan.targets[0]}/bin/python", "-m", "pip")
     what = _what(plan)
-    made = ("python3", "-m", "venv", "--clear", plan.targets[0])
+    made = _outside(plan, "-m", "venv", "--clear", plan.targets[0])
     if offline:
         return (made, (*pip, "install", "--no-index", *what))
     return (made, *_download(plan, pip), (*pip, "install", *what))
@@ -73,7 +73,7 @@ def install(plan: Plan, *, offline: bool) -> Commands:
 
 def fetch(plan: Plan) -> Commands:
     """Fill the directory of wheels."""
-    return _download(plan, ("python3", "-m", "pip"))
+    return _download(plan, _outside(plan, "-m", "pip"))
 
 
 def verify(run: Runner, plan: Plan) -> str:
@@ -84,6 +84,12 @@ def verify(run: Runner, plan: Plan) -> str:
 def explain(output: str, plan: Plan) -> str:
     """How to make the cache writable again."""
     return stores.mend(plan.store) if stores.refused(output, plan.store) else ""
+
+
+def _outside(plan: Plan, *words: str) -> tuple[str, ...]:
+    """A call of the python that is not the environment's, whose directory comes first on PATH."""
+    script = 'PATH=${PATH#"$1/bin:"}; shift; exec python3 "$@"'
+    return ("sh", "-c", script, "sh", plan.targets[0], *words)
 
 
 def _what(plan: Plan) -> tuple[str, ...]:

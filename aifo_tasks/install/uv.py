@@ -22,8 +22,6 @@ _BUILD = (_MANIFEST, "setup.py", "setup.cfg")
 _LOCAL = re.compile(rb'^source = \{ (?:editable|virtual|directory) = "([^"]+)" \}', re.MULTILINE)
 _PROJECT = re.compile(rb"^\[(?:project|tool\.uv)[\].]", re.MULTILINE)
 
-# uv refuses a directory with something in it that is no environment, such as a killed uv leaves.
-_EMPTIED = 'test -e "$1/pyvenv.cfg" || find "$1" -mindepth 1 -delete'
 _ASIDE = (
     "d=$(mktemp -d) || exit; trap 'rm -rf \"$d\"' EXIT; "
     'UV_PROJECT_ENVIRONMENT=$d/venv uv sync --frozen'
@@ -61,10 +59,13 @@ def store(project: Path, declared: Mapping[str, str], environ: Mapping[str, str]
 
 
 def install(plan: Plan, *, offline: bool) -> Commands:
-    """The lockfile is compared with the manifests, then what it says is synchronised."""
+    """The lockfile is compared with the manifests, then what it says is put into a new environment.
+
+    What is installed already uv would compare with no hash, and what a killed uv left it refuses.
+    """
     mode = ("--offline",) if offline else ()
     return (
-        ("sh", "-c", _EMPTIED, "sh", plan.targets[0]),
+        ("find", plan.targets[0], "-mindepth", "1", "-delete"),
         ("uv", "lock", "--check", *mode),
         ("uv", "sync", "--frozen", *mode),
     )

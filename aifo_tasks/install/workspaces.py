@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -77,6 +76,8 @@ def _matching(project: Path, base: str, parts: list[str]) -> Iterator[str]:
     if not parts:
         yield base
         return
+    from fnmatch import fnmatchcase
+
     part, *rest = parts
     if not set(part) & set("*?["):
         path = f"{base}/{part}" if base else part
@@ -91,7 +92,7 @@ def _matching(project: Path, base: str, parts: list[str]) -> Iterator[str]:
             continue
         if part == "**":
             yield from _matching(project, path, parts)
-        elif fnmatch.fnmatchcase(name, part):
+        elif fnmatchcase(name, part):
             yield from _matching(project, path, rest)
 
 

@@ -1,14 +1,17 @@
-"""Calls that change what is installed, and hints, for every package manager."""
+"""Commands, calls that change what is installed, and hints, for every package manager."""
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from pathlib import Path
 
 import pytest
 
 from aifo_tasks.install import berry, cargo, go, managers, npm, pip, pnpm, uv, yarn
-from aifo_tasks.install.api import Manager
+from aifo_tasks.install.api import Commands, Manager
 
+from .conftest import Host
 from .test_key import NAMES, PROJECTS, plan_of
 
 CALLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -144,3 +147,119 @@ def test_an_install_without_a_network_differs(project: Path, name: str) -> None:
     assert plan.manager.install(plan, offline=True) != online
     assert NAMES.get(name, name) == plan.manager.NAME
     assert plan.manager.NAME in managers.LOCKFILES
+
+
+def shown(commands: Commands) -> list[str]:
+    """The commands without the text of scripts."""
+    return [
+        " ".join(["script", *argv[4:]] if argv[:2] == ("sh", "-c") else argv) for argv in commands
+    ]
+
+
+PIP = "/workspace/.venv/bin/python -m pip"
+REQUIRED = "--find-links /store --require-hashes --requirement requirements.txt"
+YARN = "flock /store/.aifo-alone yarn install --frozen-lockfile --non-interactive --no-progress"
+COMMANDS = {
+    "npm": (
+        ["npm ci --no-audit --no-fund --no-update-notifier --no-progress --prefer-offline"],
+        ["npm ci --no-audit --no-fund --no-update-notifier --no-progress --offline"],
+    ),
+    "yarn": (
+        [
+            "mkdir -p /store",
+            "rm -f /workspace/node_modules/.yarn-integrity",
+            f"{YARN} --prefer-offline",
+        ],
+        [
+            "mkdir -p /store",
+            "rm -f /workspace/node_modules/.yarn-integrity",
+            f"{YARN} --offline",
+        ],
+    ),
+    "berry": (
+        ["yarn install --immutable"],
+        ["env YARN_ENABLE_NETWORK=0 yarn install --immutable"],
+    ),
+    "uv": (
+        [
+            "find /workspace/.venv -mindepth 1 -delete",
+            "uv lock --check",
+            "uv sync --frozen",
+        ],
+        [
+            "find /workspace/.venv -mindepth 1 -delete",
+            "uv lock --check --offline",
+            "uv sync --frozen --offline",
+        ],
+    ),
+    "pip": (
+        [
+            "script /workspace/.venv -m venv --clear /workspace/.venv",
+            "mkdir -p /store",
+            f"flock /store/.aifo-alone {PIP} download --dest /store {REQUIRED}",
+            f"{PIP} install {REQUIRED}",
+        ],
+        [
+            "script /workspace/.venv -m venv --clear /workspace/.venv",
+            f"{PIP} install --no-index {REQUIRED}",
+        ],
+    ),
+    "cargo": (
+        ["flock /store/.aifo-alone cargo fetch --locked"],
+        ["flock /store/.aifo-alone cargo fetch --locked --offline"],
+    ),
+    "go": (
+        ["go list -mod=readonly -m all", "go mod download"],
+        ["env GOPROXY=off go list -mod=readonly -m all", "env GOPROXY=off go mod download"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_whole_install(project: Path, name: str) -> None:
+    plan = plan_of(name, project)
+    if name == "pip":
+        (project / "requirements.txt").write_text("a==1 --hash=sha256:0\n")
+    directory = plan.manager.DIRECTORY
+    if directory:
+        plan = dataclasses.replace(plan, targets=(f"/workspace/{directory}",))
+    online, offline = COMMANDS[name]
+    assert shown(plan.manager.install(plan, offline=False)) == online
+    assert shown(plan.manager.install(plan, offline=True)) == offline
+
+
+def test_hashes_are_required_only_where_they_stand(project: Path) -> None:
+    plan = plan_of("pip", project)
+    assert not any("--require-hashes" in argv for argv in pip.install(plan, offline=False))
+
+
+def test_what_is_vendored_is_not_fetched(project: Path) -> None:
+    plan = plan_of("go", project)
+    (project / "vendor").mkdir()
+    (project / "vendor/modules.txt").touch()
+    assert go.install(plan, offline=False) == (("go", "list", "-mod=vendor", "-m"),)
+    assert go.verify(nobody, plan) == ""
+
+
+def nobody(argv: object, **_: object) -> int:
+    raise AssertionError(argv)
+
+
+@pytest.mark.parametrize("name", ["npm", "yarn", "berry", "uv", "pip", "cargo", "go"])
+def test_an_install_without_its_record_is_not_believed(
+    project: Path, tmp_path: Path, name: str
+) -> None:
+    """Each has packages to install, and nothing is there."""
+    plan = plan_of(name, project)
+    lock = {
+        "npm": ("package-lock.json", '{"packages": {"node_modules/a": {}}}'),
+        "yarn": ("yarn.lock", 'a@1:\n  version "1"\n'),
+    }
+    if name in lock:
+        (project / lock[name][0]).write_text(lock[name][1])
+    (tmp_path / "bin").mkdir()
+    for program in ("cargo", "go"):
+        (tmp_path / "bin" / program).write_text("#!/bin/sh\necho modified; exit 1\n")
+        (tmp_path / "bin" / program).chmod(0o755)
+    run = Host(project, f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    assert plan.manager.verify(run, plan) != ""
