@@ -2,160 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from aifo_tasks import files
-from aifo_tasks.config import load
-from aifo_tasks.model import Toolchain
-from tests.integration.project import Project, docker
-
-NUMBERS = itertools.count()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """What differs between package managers.
-
-    ``works`` runs the project's own tests, which print ``shows``. ``spoilt`` is the lockfile
-    with a wrong hash, of which the manager says ``wrong``. ``settings`` is a file that keeps the
-    manager from trying again and again, and its text. ``drifted`` is a manifest and its
-    text that the lockfile does not agree with; ``mends`` is the command that the error names.
-    """
-
-    name: str
-    example: str
-    kind: str = "node"
-    works: tuple[str, ...]
-    shows: str
-    lockfile: str
-    settings: tuple[str, str] = ("", "")
-    spoilt: Callable[[str], str]
-    wrong: str
-    drifted: tuple[str, str, str]
-    mends: str
-    unreachable: str
-
-
-def other_hash(before: str) -> Callable[[str], str]:
-    """Change the first characters of the hash that follows ``before``."""
-
-    def spoilt(lock: str) -> str:
-        start = lock.index(before) + len(before)
-        return lock[:start] + "AAAA" + lock[start + 4 :]
-
-    return spoilt
-
-
-CASES = [
-    Case(
-        name="npm",
-        example="npm-app",
-        works=("npm", "test"),
-        shows="# pass 3",
-        lockfile="package-lock.json",
-        settings=(".npmrc", "fetch-retries=0\n"),
-        spoilt=other_hash('mri-1.2.0.tgz",\n      "integrity": "sha512-'),
-        wrong="EINTEGRITY",
-        drifted=("packages/cli/package.json", '"mri": "1.2.0"', '"mri": "1.1.6"'),
-        mends="npm install --package-lock-only",
-        unreachable="EAI_AGAIN",
-    ),
-    Case(
-        name="yarn",
-        example="yarn-app",
-        works=("yarn", "test"),
-        shows="# pass 6",
-        lockfile="yarn.lock",
-        spoilt=other_hash("  integrity sha512-"),
-        wrong="ntegrity",
-        drifted=("package.json", '"mri": "1.2.0"', '"mri": "1.1.6"'),
-        mends="yarn install",
-        unreachable="EAI_AGAIN",
-    ),
-]
-
-
-class Installed(Project):
-    """A copy of a case's example with cache volumes that only this test's copies share."""
-
-    def __init__(self, path: Path, case: Case, prefix: str) -> None:
-        super().__init__(path, case.example, case.kind)
-        self.case = case
-        self.prefix = prefix
-        self.declare()
-        name, text = case.settings
-        if name:
-            self.write(name, text)
-
-    def declare(self, *lines: str) -> None:
-        """Write toolchains.yaml: the case's manager, caches of our own, and these lines."""
-        toolchain = shipped(self.kind)
-        caches = [
-            f"      - {{volume: {self.prefix}-{cache.volume}, target: {cache.target}}}"
-            for cache in toolchain.caches
-        ]
-        text = ["extends: builtin", "toolchains:", f"  {toolchain.kind}:", "    caches:", *caches]
-        self.write("toolchains.yaml", "\n".join([*text, *(f"    {line}" for line in lines), ""]))
-
-    @contextlib.contextmanager
-    def edited(self, relative: str, change: Callable[[str], str] = str) -> Iterator[None]:
-        """Change a file, and back."""
-        before = (self.path / relative).read_text()
-        try:
-            self.write(relative, change(before))
-            yield
-        finally:
-            self.write(relative, before)
-
-    def give(self, uid: int) -> None:
-        """Make somebody the owner of every file: whom root's sidecars run as."""
-        for path in (self.path, *self.path.rglob("*")):
-            os.chown(path, uid, uid, follow_symlinks=False)
-
-    def works(self) -> str:
-        """Run the example's own tests; what doit said of it."""
-        done = self.call(*self.case.works)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert self.case.shows in done.stdout + done.stderr
-        return done.stderr
-
-    def fails(self) -> str:
-        """A call that must not be made; what doit said instead."""
-        done = self.call("echo", "ran")
-        assert (done.stdout, done.returncode) == ("", 1), done.stderr
-        return done.stderr
-
-    def remove(self) -> None:
-        """Leave nothing of it in the engine."""
-        self.stop()
-        for volume in self.caches():
-            docker("volume", "rm", volume)
-
-    def caches(self) -> list[str]:
-        """The cache volumes that only this test has."""
-        return docker("volume", "ls", "--quiet", "--filter", f"name={self.prefix}").split()
-
-    def forget(self) -> None:
-        """Stop everything and take the overlays away."""
-        assert self.doit("run", "sidecar_stop").returncode == 0
-        for volume in self.volumes():
-            docker("volume", "rm", volume)
-
-
-def shipped(kind: str) -> Toolchain:
-    found = load.load(files.resource("toolchains.yaml").parent).toolchain(kind)
-    assert found is not None
-    return found
-
+from tests.integration.installing import CASES, NOTHING, Case, Installed, own_prefix, shipped
 
 BERRY = "4.9.2"
 
@@ -171,7 +26,7 @@ def installed(
 ) -> Iterator[Installed]:
     """A project whose first install was made beside another one's, out of one empty cache."""
     top = tmp_path_factory.mktemp(case.name)
-    prefix = f"aifo-test-{os.getpid()}-{next(NUMBERS)}"
+    prefix = own_prefix()
     projects = [Installed(top / name, case, prefix) for name in ("one", "two")]
     try:
         at_once = [
@@ -199,32 +54,35 @@ def test_nothing_is_done_again(installed: Installed) -> None:
     assert done.stderr == "".join(f"{task}: up to date\n" for task in tasks)
 
 
-def test_a_purged_overlay_is_filled_from_the_cache_alone(installed: Installed) -> None:
-    """Without any network; the project on the host stays as it was."""
+def test_what_is_cached_needs_no_network(installed: Installed) -> None:
+    """After its overlays are gone; the project on the host stays as it was."""
     installed.forget()
-    before = installed.tree()
+    before = installed.source()
     installed.declare("network: none")
-    assert "install" in installed.works()
+    assert (NOTHING in installed.works()) is not installed.shared
     assert installed.doit("run", "sidecar_stop").returncode == 0
     installed.declare()
-    assert installed.tree() == before
-    assert "install" not in installed.works()
+    assert installed.source() == before
+    assert "install" not in installed.installs()
 
 
 def test_a_changed_lockfile_is_installed(installed: Installed) -> None:
     with installed.edited(installed.case.lockfile, lambda text: f"{text}\n"):
-        assert "the lockfile, or what else decides the result, changed" in installed.works()
-    installed.works()
+        said = installed.installs()
+        assert "the lockfile, or what else decides the result, changed" in said
+    installed.installs()
 
 
-def test_a_wrong_hash_fails_and_is_never_recorded(installed: Installed) -> None:
+def test_wrong_hashes_fail_and_are_never_recorded(installed: Installed) -> None:
     with installed.edited(installed.case.lockfile, installed.case.spoilt):
         for _ in range(2):
             assert installed.case.wrong in installed.fails()
-    assert "the overlay holds no finished install" in installed.works()
+    assert NOTHING in installed.installs()
 
 
 def test_a_lockfile_that_disagrees_names_the_command(installed: Installed) -> None:
+    if installed.case.drifted is None:  # requirements.txt is its own manifest
+        return
     manifest, old, new = installed.case.drifted
     mends = f"doit run toolchain:{installed.kind} -- {installed.case.mends}"
     with (
@@ -235,19 +93,19 @@ def test_a_lockfile_that_disagrees_names_the_command(installed: Installed) -> No
         mended = installed.doit(*mends.split()[1:])
         assert mended.returncode == 0, mended.stderr
         assert installed.call("true").returncode == 0
-    installed.works()
+    installed.installs()
 
 
 def test_an_install_killed_half_way_is_repaired(installed: Installed) -> None:
-    installed.forget()
+    installed.forget(caches=installed.shared)
     first = installed.start("run", f"install:{installed.kind}")
     assert first.stderr is not None
     for line in first.stderr:
-        if b"holds no finished install" in line:
+        if NOTHING.encode() in line:
             break
     first.kill()
     first.communicate()
-    assert "holds no finished install" in installed.works()
+    assert NOTHING in installed.installs()
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can call for two users")
@@ -259,43 +117,44 @@ def test_another_user_has_a_cache_of_its_own(installed: Installed) -> None:
         assert installed.case.unreachable in installed.fails()
         assert installed.doit("run", "sidecar_stop").returncode == 0
         installed.declare()
-        assert "holds no finished install" in installed.works()
+        assert NOTHING in installed.installs()
         declared = [f"{installed.prefix}-{c.volume}" for c in shipped(installed.kind).caches]
         assert {*declared, *(f"{name}-u1001" for name in declared)} == set(installed.caches())
     finally:
         installed.give(0)
-    installed.works()
+    installed.installs()
 
 
 def test_warming_fetches_and_installs_nothing(installed: Installed) -> None:
     task = f"warm_cache:{installed.kind}"
-    before = installed.tree()
+    before = installed.source()
     done = installed.doit("run", task)
     assert done.returncode == 0, done.stderr
     assert "the store holds what the lockfile names" in done.stderr
     assert installed.doit("run", task).stderr == f"{task}: up to date\n"
-    assert installed.tree() == before
+    assert installed.source() == before
 
 
 def test_two_lockfiles_are_refused_unless_the_file_decides(installed: Installed) -> None:
-    others = {"npm": "yarn.lock", "yarn": "package-lock.json"}
-    other = installed.path / others[installed.case.name]
-    shutil.copy(installed.path / installed.case.lockfile, other)
+    if not installed.case.rival:  # nothing else locks what it locks
+        return
+    rival = installed.path / installed.case.rival
+    shutil.copy(installed.path / installed.case.lockfile, rival)
     try:
         said = installed.fails()
         assert "has two lockfiles" in said
-        assert other.name in said
+        assert rival.name in said
         installed.declare(f"managers: [{installed.case.name}]")
         assert installed.call("true").returncode == 0
     finally:
-        other.unlink()
+        rival.unlink()
         installed.declare()
 
 
 def test_a_yarn_that_the_project_brings_along(engine_endpoint: str, tmp_path: Path) -> None:
     """Yarn 2 or later: its state too stays out of the project."""
     (case,) = (case for case in CASES if case.name == "yarn")
-    project = Installed(tmp_path / "berry", case, f"aifo-test-{os.getpid()}-{next(NUMBERS)}")
+    project = Installed(tmp_path / "berry", case)
     try:
         subprocess.run(
             ["npm", "install", "--prefix", tmp_path, f"@yarnpkg/cli-dist@{BERRY}"],
@@ -309,10 +168,10 @@ def test_a_yarn_that_the_project_brings_along(engine_endpoint: str, tmp_path: Pa
         assert locked.returncode == 0, locked.stderr
         project.forget()
         before = project.tree()
-        assert "holds no finished install" in project.works()
+        assert NOTHING in project.works()
         project.forget()
         project.declare("network: none")
-        assert "holds no finished install" in project.works()
+        assert NOTHING in project.works()
         warmed = project.doit("run", "warm_cache:node")
         assert warmed.returncode == 0, warmed.stderr
         project.declare()

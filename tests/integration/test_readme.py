@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.installing import CASES, CPP
 from tests.integration.project import BIN, ROOT, Project
 from tests.integration.proxied import running
 
@@ -71,6 +72,16 @@ def test_the_settings_for_plain_doit_are_those_of_the_examples() -> None:
     (settings,) = blocks("toml")
     for example in ("pnpm-app", "pnpm-workspace"):
         assert (ROOT / "examples" / example / "pyproject.toml").read_text() == settings
+
+
+def test_the_examples_are_those_that_are_run() -> None:
+    """test_installs and test_caches run each as README does."""
+    (block,) = [block for block in blocks("sh") if "# npm-app" in block]
+    for case in (*CASES, CPP):
+        words = f"doit run toolchain:{case.kind} -- {shlex.join(case.works)}"
+        assert re.search(rf"^{re.escape(words)} +# {case.example}\b", block, re.MULTILINE)
+    for example in (ROOT / "examples").iterdir():
+        assert not example.is_dir() or example.name in block
 
 
 def test_the_file_is_valid_and_followed(fresh: Project) -> None:
