@@ -134,13 +134,20 @@ def _signals_kept() -> Iterator[None]:
 
 
 def _ended_by_signals(stack: contextlib.ExitStack) -> int:
-    """A descriptor that can be read once a signal came; from now on that is all they do."""
+    """A descriptor that can be read once a signal came; from now on that is all they do.
+
+    The byte is written when the signal comes, whichever thread it meets: a handler of
+    Python's waits for the main thread, which waits for this.
+    """
     read, write = os.pipe()
     stack.callback(os.close, read)
     stack.callback(os.close, write)
+    os.set_blocking(write, False)
+    before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    stack.callback(signal.set_wakeup_fd, before)
 
-    def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        os.write(write, b"x")
+    def note(number: int, frame: FrameType | None) -> None:
+        """Only what somebody handles is written."""
 
     for number in _ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
