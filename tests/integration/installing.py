@@ -13,10 +13,11 @@ from pathlib import Path
 from aifo_tasks import files
 from aifo_tasks.config import load
 from aifo_tasks.install import managers
-from aifo_tasks.model import Toolchain
 from tests.integration.project import Project, docker
 
 NOTHING = "holds no finished install"
+
+TOOLCHAINS = load.load(files.resource("toolchains.yaml").parent).toolchains
 
 _NUMBERS = itertools.count()
 
@@ -182,15 +183,17 @@ class Installed(Project):
             self.write(name, text)
 
     def declare(self, *lines: str) -> None:
-        """Write toolchains.yaml: the case's manager, caches of our own, and these lines."""
-        toolchain = shipped(self.kind)
-        caches = [
-            f"      - {{volume: {self.prefix}-{cache.volume}, target: {cache.target}}}"
-            for cache in toolchain.caches
-        ]
-        text = ["extends: builtin", "toolchains:", f"  {toolchain.kind}:", "    caches:", *caches]
-        more = [f"    {line}" for line in (*self.case.more, *lines)]
-        self.write("toolchains.yaml", "\n".join([*text, *more, ""]))
+        """Write toolchains.yaml: caches of our own, and for the case's toolchain these lines."""
+        text = ["extends: builtin", "toolchains:"]
+        for toolchain in TOOLCHAINS:
+            caches = [
+                f"      - {{volume: {self.prefix}-{cache.volume}, target: {cache.target}}}"
+                for cache in toolchain.caches
+            ]
+            text += [f"  {toolchain.kind}:", "    caches:", *caches]
+            if toolchain.short == self.kind:
+                text += [f"    {line}" for line in (*self.case.more, *lines)]
+        self.write("toolchains.yaml", "\n".join([*text, ""]))
 
     @contextlib.contextmanager
     def edited(self, relative: str, change: Callable[[str], str] = str) -> Iterator[None]:
@@ -250,9 +253,3 @@ class Installed(Project):
     def source(self) -> dict[str, str]:
         """The tree without what Python keeps for itself."""
         return {path: found for path, found in self.tree().items() if "__pycache__" not in path}
-
-
-def shipped(kind: str) -> Toolchain:
-    found = load.load(files.resource("toolchains.yaml").parent).toolchain(kind)
-    assert found is not None
-    return found

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.installing import CASES, NOTHING, Case, Installed, own_prefix, shipped
+from tests.integration.installing import CASES, NOTHING, TOOLCHAINS, Case, Installed, own_prefix
 
 BERRY = "4.9.2"
 
@@ -118,7 +118,8 @@ def test_another_user_has_a_cache_of_its_own(installed: Installed) -> None:
         assert installed.doit("run", "sidecar_stop").returncode == 0
         installed.declare()
         assert NOTHING in installed.installs()
-        declared = [f"{installed.prefix}-{c.volume}" for c in shipped(installed.kind).caches]
+        (toolchain,) = (each for each in TOOLCHAINS if each.short == installed.kind)
+        declared = [f"{installed.prefix}-{cache.volume}" for cache in toolchain.caches]
         assert {*declared, *(f"{name}-u1001" for name in declared)} == set(installed.caches())
     finally:
         installed.give(0)

@@ -58,7 +58,7 @@ def test_streams_and_exit_status_are_as_they_are(language: object, tmp_path: Pat
 def test_what_does_not_compile_does_not_run(language: object, tmp_path: Path) -> None:
     code, extension = language.code, language.extension  # type: ignore[attr-defined]
     broken = tmp_path / f"broken.{extension}"
-    broken.write_text("class ( { nothing like this = 1 2 3\n")
+    broken.write_text("<?php class ( { nothing like this = 1 2 3\n")
     done = run(tmp_path, f"run_code:{code}", f"FILE={broken.name}")
     assert done.returncode not in {0, 7, 124, 125, 126, 127}
     if code not in NOT_COMPILED:
