@@ -31,7 +31,8 @@ def read_from(run: Callable[[], int]) -> None:
         finally:
             os._exit(status)
     os.close(write)
-    while os.read(read, _CHUNK):
+    room = [bytearray(_CHUNK)]  # a new one each time would take longer than the bytes
+    while os.readv(read, room):
         pass
     os.close(read)
     _, status = os.waitpid(child, 0)

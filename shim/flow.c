@@ -3,26 +3,56 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#ifdef __linux__
+enum { OPENS_ANEW = 1 };
+#else
+enum { OPENS_ANEW = 0 };
+#endif
+
 /* A descriptor that others have open as well must stay as blocking as it is. When poll finds
  * it ready, a pipe or a terminal takes this much; files never block. */
-static size_t piece_for(int target)
+static void look(struct flow *flow)
 {
 	struct stat status;
 
-	if (target < 0 || (fcntl(target, F_GETFL) & O_NONBLOCK) || fstat(target, &status) != 0)
-		return FLOW_ROOM;
-	return S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode) ? PIPE_BUF : FLOW_ROOM;
+	flow->piece = FLOW_ROOM;
+	if (flow->target < 0 || fstat(flow->target, &status) != 0)
+		return;
+	flow->is_pipe = S_ISFIFO(status.st_mode);
+	flow->is_socket = S_ISSOCK(status.st_mode);
+	if ((flow->is_pipe || S_ISCHR(status.st_mode)) &&
+	    !(fcntl(flow->target, F_GETFL) & O_NONBLOCK))
+		flow->piece = PIPE_BUF;
 }
 
 void flow_open(struct flow *flow, int source, int target, char *buffer)
 {
 	*flow = (struct flow){.source = source, .target = target, .buffer = buffer};
-	flow->piece = piece_for(target);
+	look(flow);
+}
+
+/* A pipe that is opened anew takes as much as it has room for and does not block us, whatever
+ * it does to those who have it open already. Not for a little: it costs more than it saves. */
+static void open_anew(struct flow *flow)
+{
+	char path[] = "/proc/self/fd/XXXXXXXXXX";
+
+	if (!OPENS_ANEW || !flow->is_pipe || flow->own_target)
+		return;
+	flow->is_pipe = false; /* once */
+	snprintf(strchr(path, 'X'), 11, "%d", flow->target);
+	int opened = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	if (opened < 0)
+		return; /* another user's, or no /proc here */
+	flow->target = opened;
+	flow->own_target = true;
+	flow->piece = FLOW_ROOM;
 }
 
 static void make_room(struct flow *flow)
@@ -66,20 +96,26 @@ void flow_fill(struct flow *flow, size_t limit)
 }
 
 /* A socket can be asked not to block; what else poll has found ready does not. */
-static ssize_t write_some(int target, const char *bytes, size_t length)
+static ssize_t write_some(const struct flow *flow, const char *bytes, size_t length)
 {
-	ssize_t sent = send(target, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+	ssize_t sent;
 
-	return sent >= 0 || errno != ENOTSOCK ? sent : write(target, bytes, length);
+	if (flow->is_socket)
+		sent = send(flow->target, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+	else
+		sent = write(flow->target, bytes, length);
+	return sent < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : sent;
 }
 
 long flow_drain(struct flow *flow)
 {
+	if (flow->have > flow->piece)
+		open_anew(flow);
 	size_t length = flow->have < flow->piece ? flow->have : flow->piece;
-	ssize_t sent = write_some(flow->target, flow->buffer + flow->start, length);
+	ssize_t sent = write_some(flow, flow->buffer + flow->start, length);
 
 	if (sent < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -1;
+		return -1;
 	flow->start += (size_t)sent;
 	flow->have -= (size_t)sent;
 	if (flow->have == 0)
@@ -87,4 +123,17 @@ long flow_drain(struct flow *flow)
 	if (flow->have == 0 && flow->ended)
 		flow_end(flow);
 	return sent;
+}
+
+long flow_pass(struct flow *flow, const char *bytes, size_t length)
+{
+	ssize_t sent = 0;
+
+	if (length > flow->piece)
+		open_anew(flow);
+	if (flow->have == 0 && flow->piece == FLOW_ROOM)
+		sent = write_some(flow, bytes, length);
+	if (sent < 0)
+		return -1;
+	return flow_put(flow, bytes + sent, length - (size_t)sent) ? sent : -2;
 }

@@ -13,6 +13,7 @@ struct flow {
 	int target; /* -1: what is read becomes frames of stdin */
 	bool own_target, own_source; /* to be closed when the other side has ended */
 	bool ended;                  /* nothing is read any more */
+	bool is_pipe, is_socket;     /* what the target is */
 	size_t piece;                /* what the target takes at once without blocking */
 	size_t start, have;
 	char *buffer; /* FLOW_ROOM bytes */
@@ -22,6 +23,10 @@ void flow_open(struct flow *flow, int source, int target, char *buffer);
 
 /* Adds bytes; false when they do not fit. */
 bool flow_put(struct flow *flow, const char *bytes, size_t length);
+
+/* Writes what can be written without waiting and adds the rest. Returns how much went, -1 when
+ * the target takes no more, -2 when they do not fit. */
+long flow_pass(struct flow *flow, const char *bytes, size_t length);
 
 /* Reads once what the source has, up to a limit; at its end the flow has ended. */
 void flow_fill(struct flow *flow, size_t limit);

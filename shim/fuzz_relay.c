@@ -63,8 +63,12 @@ static int expect_all(const unsigned char *data, size_t size, struct words *word
 	while (end == GOES_ON && size >= FRAME_HEADER) {
 		if (!frame_decode(data, &frame) || frame.length > FRAME_PAYLOAD_LIMIT)
 			return MEANINGLESS;
-		if (size - FRAME_HEADER < frame.length)
+		if (size - FRAME_HEADER < frame.length) {
+			frame.length = (uint32_t)(size - FRAME_HEADER);
+			if (frame.type == FRAME_STDOUT || frame.type == FRAME_STDERR)
+				expect(&frame, data + FRAME_HEADER, words); /* as it comes */
 			break;
+		}
 		end = expect(&frame, data + FRAME_HEADER, words);
 		data += FRAME_HEADER + frame.length;
 		size -= FRAME_HEADER + frame.length;

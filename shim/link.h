@@ -8,7 +8,7 @@
 #include "frame.h"
 #include "http.h"
 
-enum { LINK_ROOM = 2 * (FRAME_HEADER + FRAME_PAYLOAD_LIMIT) };
+enum { LINK_ROOM = 4 * (FRAME_HEADER + FRAME_PAYLOAD_LIMIT) };
 
 struct link {
 	int fd;

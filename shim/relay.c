@@ -33,6 +33,8 @@ struct running {
 	int master;      /* of the tool's terminal; -1 when we have none */
 	uint32_t credit; /* for stdin in frames */
 	uint32_t owed[STREAMS];
+	uint32_t coming; /* of the payload of an output's frame, for the flow `into` */
+	int into;
 	struct job job;
 	int64_t patience; /* when we stop waiting for the proxy */
 	bool over;
@@ -84,14 +86,11 @@ static noreturn void unwritable(const struct running *run)
 	die(LOST, SELF, "%s: cannot write its output: %s", run->tool, strerror(errno));
 }
 
-static void write_framed(struct running *run, int n)
+static void account(struct running *run, int n, long written)
 {
-	struct flow *flow = &run->flows[n];
-	long written = flow_drain(flow);
-
 	if (written < 0)
 		unwritable(run);
-	tell_credit(run, flow->target, (size_t)written);
+	tell_credit(run, 1 + n - FRAMED_OUTPUT, (size_t)written);
 }
 
 /* A terminal or the tool's pipe has gone: so has the other end. */
@@ -166,7 +165,7 @@ static void move(struct running *run, int n)
 	struct flow *flow = &run->flows[n];
 
 	if (flow->have > 0 && n >= FRAMED_OUTPUT)
-		write_framed(run, n);
+		account(run, n, flow_drain(flow));
 	else if (flow->have > 0)
 		write_plain(flow);
 	else if (n == INPUT)
@@ -175,21 +174,25 @@ static void move(struct running *run, int n)
 		flow_fill(flow, FRAME_PAYLOAD_LIMIT);
 }
 
-static void take_output(struct running *run, const struct frame *frame, const char *payload)
+/* Passes an output's bytes on as they come, without a copy where the target takes them. */
+static void take_output(struct running *run)
 {
-	int n = frame->type == FRAME_STDOUT ? FRAMED_OUTPUT : FRAMED_ERROR;
+	struct link *link = run->link;
+	size_t length = link->have < run->coming ? link->have : run->coming;
+	long written = flow_pass(&run->flows[run->into], link_bytes(link), length);
 
-	if (!flow_put(&run->flows[n], payload, frame->length))
+	if (written == -2)
 		lost(run, "the tool-exec proxy sent more than it may");
+	link_take(link, length);
+	run->coming -= (uint32_t)length;
+	account(run, run->into, written);
 }
 
 static void take_frame(struct running *run, const struct frame *frame, const char *payload)
 {
 	const unsigned char *bytes = (const unsigned char *)payload;
 
-	if (frame->type == FRAME_STDOUT || frame->type == FRAME_STDERR) {
-		take_output(run, frame, payload);
-	} else if (frame->type == FRAME_EXIT && frame->length == 2 && bytes[0] <= 1) {
+	if (frame->type == FRAME_EXIT && frame->length == 2 && bytes[0] <= 1) {
 		run->over = true;
 		run->status = bytes[0] == 1 ? SIGNALLED + bytes[1] : bytes[1];
 	} else if (frame->type == FRAME_SIGNAL && frame->length == 1 && run->streams->screen) {
@@ -205,20 +208,36 @@ static void take_frame(struct running *run, const struct frame *frame, const cha
 	}
 }
 
-/* Takes the frames that are complete. */
-static void take_frames(struct running *run)
+/* Begins an output's frame, or takes another when it is complete; false when it is not. */
+static bool take_next(struct running *run)
 {
 	struct frame frame;
+	const char *bytes = link_bytes(run->link);
 
-	while (!run->over && run->link->have >= FRAME_HEADER) {
-		const char *bytes = link_bytes(run->link);
-		if (!frame_decode((const unsigned char *)bytes, &frame) ||
-		    frame.length > FRAME_PAYLOAD_LIMIT)
-			lost(run, "the tool-exec proxy sent what is no frame");
-		if (run->link->have < FRAME_HEADER + frame.length)
-			return;
+	if (!frame_decode((const unsigned char *)bytes, &frame) ||
+	    frame.length > FRAME_PAYLOAD_LIMIT)
+		lost(run, "the tool-exec proxy sent what is no frame");
+	bool output = frame.type == FRAME_STDOUT || frame.type == FRAME_STDERR;
+	size_t length = output ? FRAME_HEADER : FRAME_HEADER + frame.length;
+	if (run->link->have < length)
+		return false;
+	if (output) {
+		run->into = frame.type == FRAME_STDOUT ? FRAMED_OUTPUT : FRAMED_ERROR;
+		run->coming = frame.length;
+	} else {
 		take_frame(run, &frame, bytes + FRAME_HEADER);
-		link_take(run->link, FRAME_HEADER + frame.length);
+	}
+	link_take(run->link, length);
+	return true;
+}
+
+static void take_frames(struct running *run)
+{
+	while (!run->over) {
+		if (run->coming > 0 && run->link->have > 0)
+			take_output(run);
+		else if (run->coming > 0 || run->link->have < FRAME_HEADER || !take_next(run))
+			return;
 	}
 }
 

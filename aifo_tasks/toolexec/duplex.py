@@ -10,7 +10,7 @@ from typing import Self
 from aifo_tasks.toolexec import answers
 from aifo_tasks.toolexec.connection import Connection, GoneError
 from aifo_tasks.toolexec.exchange import Exchange, Outcome, leave
-from aifo_tasks.toolexec.frames import MAX_PAYLOAD, Decoder, Exit, Frame, FrameError, Type
+from aifo_tasks.toolexec.frames import Decoder, Exit, Frame, FrameError, Type, carrying
 from aifo_tasks.toolexec.passed import Passed
 from aifo_tasks.toolexec.pumps import Credit, Input, Output, Stops
 from aifo_tasks.toolexec.requests import SIGNALS
@@ -216,10 +216,11 @@ class _Conversation:
 
     def _sink(self, n: int) -> Callable[[bytes], Awaitable[None]]:
         async def send(data: bytes) -> None:
-            while data:
-                size = await self._credits[n].take(min(len(data), MAX_PAYLOAD))
-                await self._send(_OUTPUTS[n], data[:size])
-                data = data[size:]
+            view = memoryview(data)
+            while view:
+                size = await self._credits[n].take(len(view))
+                await self._exchange.connection.send(carrying(_OUTPUTS[n], view[:size]))
+                view = view[size:]
 
         return send
 

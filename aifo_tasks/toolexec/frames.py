@@ -98,6 +98,16 @@ class Frame:
         return _HEADER.pack(self.type << 24 | self.call, len(self.payload)) + self.payload
 
 
+def carrying(kind: Type, data: bytes | memoryview) -> bytes:
+    """The frames of this type that carry ``data``, as much in each as it takes."""
+    parts: list[bytes | memoryview] = []
+    view = memoryview(data)
+    while view:
+        payload, view = view[:MAX_PAYLOAD], view[MAX_PAYLOAD:]
+        parts += (_HEADER.pack(kind << 24, len(payload)), payload)
+    return b"".join(parts)
+
+
 class Decoder:
     """Takes bytes as they come and gives the frames that are complete."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -85,8 +84,6 @@ async def _run(exchange: Exchange, sink: Callable[[bytes], Awaitable[None]]) -> 
     with contextlib.ExitStack() as stack:
         source, target = os.pipe2(os.O_CLOEXEC)
         stack.callback(os.close, source)
-        with contextlib.suppress(OSError):  # beyond the user's limit it stays small
-            fcntl.fcntl(source, fcntl.F_SETPIPE_SZ, BLOCK)
         with contextlib.ExitStack() as theirs:
             theirs.callback(os.close, target)
             null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)

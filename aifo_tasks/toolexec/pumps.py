@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 from collections.abc import Awaitable, Callable
 
@@ -11,6 +12,9 @@ from aifo_tasks.toolexec.connection import StalledError
 from aifo_tasks.toolexec.waiting import wake, writable
 
 BLOCK = 256 * 1024
+_NARROW = 64 * 1024
+"""What a pipe holds that nobody has widened."""
+
 WINDOW = 256 * 1024
 """Bytes of one stream that may be on their way without the receiver's word: its credit."""
 
@@ -30,6 +34,7 @@ class Output:
         self._sink = sink
         self._patience = patience
         self._tool_ended = False
+        self._is_wide = False
         self._waiting: asyncio.Future[None] | None = None
         self.count = 0
 
@@ -56,11 +61,20 @@ class Output:
             except OSError:  # how a terminal ends
                 return b""
             else:
+                if len(data) >= _NARROW:
+                    self._widen()
                 if not blocked:
                     await asyncio.sleep(0)  # others have their turn
                 return data
             blocked, silent = True, self._tool_ended
             await self._wait()
+
+    def _widen(self) -> None:
+        """Who writes this much gets a pipe that holds a whole block: fewer turns for everybody."""
+        if not self._is_wide:
+            with contextlib.suppress(OSError):  # a terminal; beyond what the user may have
+                fcntl.fcntl(self._source, fcntl.F_SETPIPE_SZ, BLOCK)
+        self._is_wide = True
 
     async def _wait(self) -> None:
         loop = asyncio.get_running_loop()

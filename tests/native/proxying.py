@@ -180,9 +180,12 @@ class Running:
                 return self._mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
             return False
 
-        found = {pid for pid in descendants(self._init.pid) if is_ours(pid)}
-        (tool,) = (pid for pid in found if (stat_of(pid) or ("", 0))[1] not in found)
-        return tool
+        def tool() -> list[int]:
+            found = {pid for pid in descendants(self._init.pid) if is_ours(pid)}
+            return [pid for pid in found if (stat_of(pid) or ("", 0))[1] not in found]
+
+        (found,) = wait_for("the tool", tool)  # which started before it had its environment
+        return found
 
     def _start(self, request: Request) -> None:
         tty = request.one("tty") if request.all("tty") else b"0,0,0"

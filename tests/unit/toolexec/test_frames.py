@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from aifo_tasks.toolexec import frames
 from aifo_tasks.toolexec.frames import (
     BEHIND,
+    MAX_PAYLOAD,
     Call,
     Decoder,
     Exit,
@@ -22,6 +23,7 @@ from aifo_tasks.toolexec.frames import (
     Stage,
     Type,
     Welcome,
+    carrying,
 )
 
 TABLES = json.loads((Path(__file__).parents[2] / "data/frames.json").read_text(encoding="utf-8"))
@@ -117,6 +119,15 @@ def test_frames_come_back_however_they_are_cut(sent: list[Frame], data: st.DataO
         found += decoder.feed(stream[:count])
         stream = stream[count:]
     assert (found, decoder.pending) == (sent, 0)
+
+
+@pytest.mark.parametrize("size", [0, 1, MAX_PAYLOAD, MAX_PAYLOAD + 1, 3 * MAX_PAYLOAD])
+def test_bytes_are_carried_in_as_few_frames_as_they_need(size: int) -> None:
+    data = bytes(range(1, 252)) * (size // 251) + bytes(size % 251)
+    found = list(Decoder().feed(carrying(Type.STDERR, data)))
+    assert b"".join(frame.payload for frame in found) == data
+    assert len(found) == -(-size // MAX_PAYLOAD)
+    assert {frame.type for frame in found} <= {Type.STDERR}
 
 
 @given(st.lists(st.binary(max_size=100), max_size=5))
