@@ -54,18 +54,24 @@ class Program:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """Seconds for compiling and running together, bytes of memory, and bytes of each output
+    """Seconds for the compiler and for the program, bytes of memory, and bytes of each output
     (0: as much as comes)."""
 
+    compiling: float
     seconds: float
     memory: int
     output: int = 0
 
 
 def bounds(language: Language, *, seconds: float, memory: int, output: int) -> Bounds:
-    """What was asked for; 0 seconds or bytes of memory mean the language's own limits."""
+    """What was asked for; 0 seconds or bytes of memory mean the language's own limits.
+
+    A compiler always has the language's time: that a program is short tells nothing of it.
+    """
+    usual = SECONDS * language.time
     return Bounds(
-        seconds=seconds or SECONDS * language.time,
+        compiling=max(usual, seconds),
+        seconds=seconds or usual,
         memory=memory or int(MEMORY * language.memory),
         output=output,
     )
@@ -104,29 +110,59 @@ def run(config: Config, program: Program, allowed: Bounds, choices: Choices) -> 
         if allowed.output:
             warn = functools.partial(log.warn, subject)
             stack.enter_context(redirected.cut(allowed.output, warn))
-        status = _contained(engine, toolchain, program, allowed.seconds)
-    if status is None:
-        log.warn(subject, f"ended after {allowed.seconds:g} s")
-    return TIMED_OUT if status is None else status
+        ended = _contained(engine, toolchain, _steps(program, allowed), program)
+    if isinstance(ended, _Step):
+        what = "compiling ended" if ended.compiles else "ended"
+        log.warn(subject, f"{what} after {ended.seconds:g} s")
+        return TIMED_OUT
+    return ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """A command of a run, and the seconds it may take."""
+
+    argv: Sequence[str]
+    seconds: float
+    compiles: bool = False
+
+    def streams(self) -> contextlib.AbstractContextManager[None]:
+        """What a compiler says is on stderr, and it reads nothing."""
+        return redirected.diagnostics() if self.compiles else contextlib.nullcontext()
+
+
+def _steps(program: Program, allowed: Bounds) -> list[_Step]:
+    language = program.language
+    argv = [*command(language, language.run), *program.arguments]
+    steps = [_Step(argv=argv, seconds=allowed.seconds)]
+    if language.compile:
+        argv = command(language, language.compile)
+        steps.insert(0, _Step(argv=argv, seconds=allowed.compiling, compiles=True))
+    return steps
 
 
 def _contained(
-    engine: Engine, toolchain: Toolchain, program: Program, seconds: float
-) -> int | None:
-    """The exit status of a run in a container that is gone afterwards; None: its time was over."""
+    engine: Engine, toolchain: Toolchain, steps: Sequence[_Step], program: Program
+) -> int | _Step:
+    """The exit status of the first step that fails, or the last one's, in a container that is
+    gone afterwards; or the step whose time was over."""
     with sessions.opened() as session, _source(program, session) as directory:
         plan = _plan(toolchain, directory, session)
         with _container(engine, plan) as greeted:
             if greeted is None:
-                _preview(plan, program)
+                _preview(plan, steps)
                 return 0
-            with _Ending(lambda: engine.remove_container(plan.name), seconds) as ending:
-                try:
-                    return _compile_and_run(greeted, program)
-                except SidecarLostError:
-                    if not ending.over:
+            for step in steps:
+                with _Ending(lambda: engine.remove_container(plan.name), step.seconds) as ending:
+                    try:
+                        status = _call(greeted, step)
+                    except SidecarLostError:
+                        if ending.over:
+                            return step
                         raise
-    return None
+                if status:
+                    break
+    return status
 
 
 def _toolchain(language: Language, allowed: Bounds) -> Toolchain:
@@ -212,24 +248,13 @@ class _Ending:
         self._end()
 
 
-def _compile_and_run(greeted: Greeted, program: Program) -> int:
-    language = program.language
-    if language.compile:
-        call = launcher.Call(argv=command(language, language.compile), cwd=WORKSPACE)
-        with redirected.diagnostics():
-            status = launcher.attach(greeted.way.connect(), call)
-        if status:
-            return status
-    argv = [*command(language, language.run), *program.arguments]
-    call = launcher.Call(argv=argv, cwd=WORKSPACE)
-    return launcher.attach(greeted.way.connect(), call)
+def _call(greeted: Greeted, step: _Step) -> int:
+    with step.streams():
+        return launcher.attach(greeted.way.connect(), launcher.Call(argv=step.argv, cwd=WORKSPACE))
 
 
-def _preview(plan: Plan, program: Program) -> None:
+def _preview(plan: Plan, steps: Sequence[_Step]) -> None:
     from aifo_tasks.session.preview import print_call
 
-    language = program.language
-    if language.compile:
-        print_call(plan.name, command(language, language.compile), WORKSPACE, {})
-    argv = [*command(language, language.run), *program.arguments]
-    print_call(plan.name, argv, WORKSPACE, {})
+    for step in steps:
+        print_call(plan.name, step.argv, WORKSPACE, {})

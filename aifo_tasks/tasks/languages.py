@@ -18,18 +18,15 @@ from aifo_tasks.tasks.actions import ToolAction
 def task_run_code() -> Iterator[dict[str, Any]]:
     """compile and run one source file: doit run run_code:py FILE=hello.py -- ARGS"""
     yield {"name": None, "doc": "compile and run one source file: run_code:py FILE=hello.py"}
-    for language in project.named().languages:
-        for word in (language.code, *language.aliases):
-            yield {
-                "name": word,
-                "doc": f"compile and run a {language.name} file (.{language.extension})",
-                "actions": [ToolAction(run, interactive=True, code=language.code)],
-                "params": project.params(
-                    "FILE", "TIME_LIMIT", "MEMORY_LIMIT", "OUTPUT_LIMIT", "PULL"
-                ),
-                "pos_arg": "arguments",
-                "meta": {"aifo": {"quiet": True}},
-            }
+    for word, language in project.codes():
+        yield {
+            "name": word,
+            "doc": f"compile and run a {language.name} file (.{language.extension})",
+            "actions": [ToolAction(run, interactive=True, code=language.code)],
+            "params": project.params("FILE", "TIME_LIMIT", "MEMORY_LIMIT", "OUTPUT_LIMIT", "PULL"),
+            "pos_arg": "arguments",
+            "meta": {"aifo": {"quiet": True}},
+        }
 
 
 def run(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from aifo_tasks import files, spec
 from aifo_tasks.config import load
 from aifo_tasks.errors import UnapprovedError, UsageError
-from aifo_tasks.model import Config, Toolchain
+from aifo_tasks.model import Config, Language, Toolchain
 from aifo_tasks.spec import Choice, Source, Spec, Wish
 from aifo_tasks.tasks import variables
 
@@ -45,7 +45,8 @@ _asking: list[str] = []
 
 @contextlib.contextmanager
 def asking(word: str) -> Iterator[None]:
-    """While it lasts creators make tasks for this one word, if it means a toolchain."""
+    """While it lasts creators make tasks for this one word, if it means a toolchain (or, where
+    those are named, a language)."""
     _asking.append(word)
     try:
         yield
@@ -67,6 +68,20 @@ def words() -> Iterator[tuple[str, Toolchain]]:
         yield _asking[-1], replace(found, image=replace(found.image, version=version))
     elif asked.version:
         raise _unknown(_asking[-1], asked)
+
+
+def codes() -> Iterator[tuple[str, Language]]:
+    """The same of languages: every one by its code, or the word that is asked for (``python``,
+    ``PY``)."""
+    if not _asking:
+        for language in named().languages:
+            yield language.code, language
+        return
+    found = named().language(_asking[-1])
+    if found is None:
+        known = ", ".join(each.code for each in named().languages)
+        raise UsageError(_asking[-1], "there is no such language", hint=f"known: {known}")
+    yield _asking[-1], found
 
 
 def toolchain(word: str) -> Toolchain:

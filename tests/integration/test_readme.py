@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from aifo_tasks.config import load
 from tests.integration.installing import CASES, CPP
 from tests.integration.project import BIN, ROOT, Project
 from tests.integration.proxied import running
@@ -66,6 +67,15 @@ def test_a_shell_calls_the_toolchain(warm: Project) -> None:
     done = warm.doit(*words, program=program)
     assert done.returncode == 0, done.stderr
     assert "# fail 0" in done.stdout
+
+
+def test_one_source_file_is_run(fresh: Project) -> None:
+    (block,) = [block for block in blocks("sh") if block.startswith("doit run run_code")]
+    fresh.write("hello.py", "import sys\nprint('hello', *sys.argv[1:])\n")
+    done = fresh.doit(*shlex.split(block)[1:])
+    assert (done.stdout, done.returncode) == ("hello you\n", 0), done.stderr
+    listed = " ".join(language.code for language in load.load(ROOT).languages)
+    assert f"`{listed}`" in README
 
 
 def test_the_settings_for_plain_doit_are_those_of_the_examples() -> None:

@@ -31,12 +31,12 @@ def test_placeholders_are_filled_in_and_the_environment_is_exactly_the_declared_
 
 def test_limits_are_the_base_limits_times_the_factors() -> None:
     found = code.bounds(LUA, seconds=0, memory=0, output=0)
-    assert found == code.Bounds(seconds=45, memory=644245094, output=0)
+    assert found == code.Bounds(compiling=45, seconds=45, memory=644245094, output=0)
 
 
 def test_what_was_asked_for_is_the_limit() -> None:
     found = code.bounds(LUA, seconds=0.5, memory=2**25, output=10)
-    assert found == code.Bounds(seconds=0.5, memory=2**25, output=10)
+    assert found == code.Bounds(compiling=45, seconds=0.5, memory=2**25, output=10)
 
 
 @pytest.mark.parametrize("language", CONFIG.languages, ids=lambda language: language.code)
