@@ -31,16 +31,21 @@ class AifoError(Exception):
 
 
 class ConfigError(AifoError):
-    """toolchains.yaml does not say what it should; carries every finding, one a line."""
+    """toolchains.yaml, or another file, does not say what it should; carries every finding, one
+    a line."""
 
     exit_status = 3
 
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("toolchains.yaml", "is not valid")
+    def __init__(self, problems: Sequence[str], *, file: str = "toolchains.yaml") -> None:
+        super().__init__(file, "is not valid")
         self.problems = tuple(problems)
 
     def __str__(self) -> str:
         return "\n".join(self.problems)
+
+
+class LockError(AifoError):
+    """Something is not what toolchains.lock names, or the lock names what is not there."""
 
 
 class UnapprovedError(AifoError):

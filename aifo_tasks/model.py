@@ -11,6 +11,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Literal
 
+from aifo_tasks import locked
 from aifo_tasks.value import dataclass
 
 Network = Literal["bridge", "isolated", "internal", "none", "install-only"]
@@ -65,7 +66,8 @@ class Image:
     ``context`` holds the Dockerfile template, ``shared`` what the templates of all images have
     in common, if there is such a thing. ``version`` is the tool's version the file asks for;
     None leaves it to the base source that is taken. ``shims`` are the tools for which it has
-    shims before all others. ``taken`` names an image that is used as it is.
+    shims before all others. ``taken`` names an image that is used as it is. ``pin`` is the base
+    that toolchains.lock names; when ``strict``, none other will do.
     """
 
     name: str
@@ -79,6 +81,8 @@ class Image:
     shims: tuple[str, ...] = ()
     taken: str = ""
     shared: Path | None = None
+    pin: locked.Base | None = None
+    strict: bool = False
 
     @property
     def reference(self) -> str:
@@ -235,7 +239,8 @@ class Config:
 
     ``root`` is the project's directory, ``files`` the extends chain, the project's own first
     (empty when the project has none and the shipped toolchains serve).
-    ``notifications_command`` is what ``/notify`` runs; empty: nothing.
+    ``notifications_command`` is what ``/notify`` runs; empty: nothing. ``lock`` is what
+    toolchains.lock says, ``lock_problems`` all that is wrong with it.
     """
 
     root: Path
@@ -244,6 +249,8 @@ class Config:
     toolchains: tuple[Toolchain, ...]
     languages: tuple[Language, ...] = ()
     notifications_command: tuple[str, ...] = ()
+    lock: locked.Lock | None = None
+    lock_problems: tuple[str, ...] = ()
 
     def toolchain(self, word: str) -> Toolchain | None:
         """The toolchain whose kind, short name or alias is ``word``."""

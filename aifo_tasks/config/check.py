@@ -28,21 +28,21 @@ _TYPES = {
 }
 
 
-def schema() -> Schema:
-    """The schema of toolchains.yaml, as parsed JSON."""
-    loaded: Schema = json.loads(schema_path().read_bytes())
+def schema(name: str = "toolchains") -> Schema:
+    """The schema of toolchains.yaml, or the one of another name, as parsed JSON."""
+    loaded: Schema = json.loads(schema_path(name).read_bytes())
     return loaded
 
 
-def schema_path() -> Path:
-    """Where the schema lies."""
-    return files.resource("schema") / "toolchains.schema.json"
+def schema_path(name: str = "toolchains") -> Path:
+    """Where a schema lies."""
+    return files.resource("schema") / f"{name}.schema.json"
 
 
-def findings(node: Node) -> list[Finding]:
-    """Everything in which the merged file differs from the schema; unsorted."""
+def findings(node: Node, name: str = "toolchains") -> list[Finding]:
+    """Everything in which the merged file differs from the schema ``name``; unsorted."""
     found: dict[Finding, None] = {}  # keeps the order, drops what is said twice
-    errors = list(_validator().iter_errors(plain(node)))
+    errors = list(_validator(name).iter_errors(plain(node)))
     mistyped = {tuple(error.absolute_path) for error in errors if error.validator == "type"}
     for error in errors:
         if error.validator != "type" and tuple(error.absolute_path) in mistyped:
@@ -56,7 +56,7 @@ def findings(node: Node) -> list[Finding]:
 
 
 @functools.cache
-def _validator() -> Validator:
+def _validator(name: str) -> Validator:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import ValidationError
     from jsonschema.validators import extend
@@ -74,7 +74,7 @@ def _validator() -> Validator:
     strict: type[Validator] = extend(  # type: ignore[no-untyped-call]  # untyped in the stubs
         Draft202012Validator, {"pattern": pattern}, type_checker=checker
     )
-    return strict(schema())
+    return strict(schema(name))
 
 
 def _type(spot: Spot, value: object, schema: Schema) -> Iterator[Finding]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aifo_tasks.config import build, snapshot
 from aifo_tasks.errors import ConfigError, UnapprovedError
+from aifo_tasks.locked import NAME as LOCK
 from aifo_tasks.model import Config
 from aifo_tasks.value import dataclass
 
@@ -39,6 +41,8 @@ def find_root(cwd: Path) -> Path:
 def load(start: Path) -> Config:
     """The validated model of the project at ``start``; the shipped toolchains without a file.
 
+    What is wrong with toolchains.lock is told in the model: it can be written anew.
+
     Raises ConfigError with every finding, AifoError for a file that cannot be read and for
     keys that reach the host in a file nobody approved.
     """
@@ -47,7 +51,13 @@ def load(start: Path) -> Config:
     if data is None:
         data = _load_fresh(root)
     files = tuple(Path(path) for path in data["files"])
-    return build.config(data["merged"], root=root, files=files)
+    config = build.config(data["merged"], root=root, files=files)
+    if data["lock"] is None and not data["lock-problems"]:
+        return config
+    from aifo_tasks.config import locks
+
+    lock = None if data["lock"] is None else locks.lock(data["lock"])
+    return replace(config, lock=lock, lock_problems=tuple(data["lock-problems"]))
 
 
 def requests(start: Path) -> Requests:
@@ -69,10 +79,14 @@ def requests(start: Path) -> Requests:
 def _load_fresh(root: Path) -> snapshot.Data:
     """Read, check and remember; what else decides is looked at before the files are read."""
     from aifo_tasks.config import chain as chains
-    from aifo_tasks.config import check, trust
+    from aifo_tasks.config import check, locks, trust
 
-    identities = [snapshot.identity(path) for path in (check.schema_path(), trust.trusted_path())]
     own = root / chains.NAME
+    others = (
+        check.schema_path(), check.schema_path("lock"), trust.trusted_path(), root / LOCK
+    )  # fmt: skip
+    identities = [snapshot.identity(path) for path in others]
+    lock, problems = locks.read(root)
     chain, merged = _validated(root)
     _refuse_unapproved(chain, merged, root)
     identities += [source.identity for source in chain.sources]
@@ -82,6 +96,8 @@ def _load_fresh(root: Path) -> snapshot.Data:
     data = {
         "files": [str(source.path) for source in chain.sources] if has_own else [],
         "merged": chains.finished(chain, merged),
+        "lock": lock,
+        "lock-problems": problems,
     }
     snapshot.remember(root, identities, data)
     return data

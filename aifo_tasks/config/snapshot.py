@@ -16,6 +16,9 @@ from aifo_tasks import __version__, files
 Identity = list[Any]  # what JSON gives back: path, then inode, size, two times, digest
 Data = dict[str, Any]  # validated by the schema, or the cache file is ignored
 
+_SHAPE = "2"
+"""Raised when what is remembered gets another shape."""
+
 _SETTLED_NS = 2 * 10**9
 
 
@@ -82,7 +85,7 @@ def _is_safe(root: Path) -> bool:
 
 def _key(root: Path) -> list[str]:
     """``~`` in a mount means this home; approvals lie in this directory."""
-    return [__version__, str(root), str(Path.home()), str(files.config_dir())]
+    return [__version__, str(root), str(Path.home()), str(files.config_dir()), _SHAPE]
 
 
 def _is_current(identity: Identity) -> bool:

@@ -143,12 +143,14 @@ class EngineInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageState:
-    """An image the engine has; ``id`` is its digest (``sha256:…``)."""
+    """An image the engine has; ``id`` is its digest (``sha256:…``), ``digests`` its references
+    in registries, ``layers`` the digests of its unpacked layers."""
 
     id: str
     platform: str
     labels: Mapping[str, str] = field(default_factory=dict)
     digests: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,7 @@ def image_state(found: Json) -> ImageState:
         platform="/".join(part for part in platform if part),
         labels=dict((found.get("Config") or {}).get("Labels") or {}),
         digests=tuple(found.get("RepoDigests") or ()),
+        layers=tuple((found.get("RootFS") or {}).get("Layers") or ()),
     )
 
 

@@ -8,9 +8,9 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
-from aifo_tasks import log
+from aifo_tasks import locked, log
 from aifo_tasks.engine.api import Engine, ImageState
-from aifo_tasks.errors import AifoError
+from aifo_tasks.errors import AifoError, LockError, NotFoundError
 from aifo_tasks.image import bootstrap
 from aifo_tasks.model import BaseSource, Image
 from aifo_tasks.registry import references
@@ -31,13 +31,14 @@ _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
     """A base image the engine has. ``version`` is the tool's version that is built over it,
-    ``why`` says in words why it is this one."""
+    ``why`` says in words why it is this one, ``name`` is what toolchains.lock calls it."""
 
     reference: str
     digest: str
     source: Literal["registry", "bootstrap"]
     version: str
     why: str
+    name: str = ""
 
 
 def ensure(
@@ -53,19 +54,23 @@ def ensure(
 
     ``platforms`` are what is built for, if not the engine's own alone. ``consent`` allows the
     programs to be installed that a bootstrap needs. Raises AifoError listing every source and
-    its reason when none gives one.
+    its reason when none gives one, LockError for one that is not what toolchains.lock names.
     """
     asked = image.version or ""
     if asked and not _VERSION.fullmatch(asked):
         raise AifoError(image.name, f"version {asked!r} is not a number such as 20 or 20.19.5")
     refused: list[tuple[str, AifoError]] = []
     for source in image.base:
+        if image.strict and pinned(image, source) is None:
+            continue
         name = _name(source, asked, prefixes)
         try:
             if source.bootstrap is None:
                 found = _from_registry(engine, image, source, prefixes, pull)
             else:
                 found = _bootstrapped(engine, image, source, platforms, consent=consent)
+        except LockError:
+            raise
         except AifoError as error:
             refused.append((name, error))
             log.step(image.name, f"no base from {name}: {short(error.problem)}")
@@ -84,15 +89,29 @@ def _from_registry(
 ) -> Base:
     assert source.reference is not None
     version = given(source, image.version or "")
-    resolved = references.resolve(source.reference.replace("{version}", version), prefixes)
+    name, pin = named(source, version), pinned(image, source)
+    resolved = references.resolve(name, prefixes)
     reference = resolved.reference
-    state, pulled = present(engine, reference, subject=image.name, pull=pull)
+    if pin is not None:
+        reference = f"{references.name(reference)}@{pin.digest}"
+    try:
+        state, pulled = present(engine, reference, subject=image.name, pull=pull)
+    except NotFoundError:
+        if pin is None:
+            raise
+        raise LockError(
+            locked.NAME, f"names {name} as {pin.digest}, which {reference} has not",
+            hint="doit lock",
+        ) from None  # fmt: skip
     why = f"{reference} was in the engine"
     if pulled:
         why = f"{reference} was pulled ({resolved.source})"
     # The registry's digest is the same in every engine, the image's id need not be.
     digest = next((text.partition("@")[2] for text in state.digests if "@" in text), state.id)
-    return Base(reference=reference, digest=digest, source="registry", version=version, why=why)
+    return Base(
+        reference=reference, digest=pin.digest if pin is not None else digest,
+        source="registry", version=version, why=why, name=name,
+    )  # fmt: skip
 
 
 def present(engine: Engine, reference: str, *, subject: str, pull: Pull) -> tuple[ImageState, bool]:
@@ -138,7 +157,40 @@ def _bootstrapped(
     reference, state, why = bootstrap.ensure(
         engine, source.bootstrap, platforms, subject=image.name, consent=consent
     )
-    return Base(reference=reference, digest=state.id, source="bootstrap", version=version, why=why)
+    # the root file system is the same in every engine, the image made of it is not
+    digest = state.layers[0] if len(state.layers) == 1 and not platforms else state.id
+    name, pin = source.bootstrap.suite, pinned(image, source)
+    if image.strict and pin is not None and pin.digest != digest and not log.is_dry_run():
+        raise LockError(
+            reference, f"is {digest}, and {locked.NAME} names {pin.digest}", hint="doit lock"
+        )
+    return Base(
+        reference=reference, digest=digest, source="bootstrap", version=version, why=why, name=name
+    )
+
+
+def named(source: BaseSource, asked: str) -> str:
+    """What toolchains.lock calls a source, for the version asked for, if any."""
+    if source.bootstrap is not None:
+        return source.bootstrap.suite
+    return (source.reference or "").replace("{version}", asked or source.version)
+
+
+def pinned(image: Image, source: BaseSource) -> locked.Base | None:
+    """The base that toolchains.lock names, if it is this source's."""
+    pin, kind = image.pin, "registry" if source.bootstrap is None else "bootstrap"
+    if pin is None or (pin.source, pin.reference) != (kind, named(source, image.version or "")):
+        return None
+    return pin
+
+
+def wanted(image: Image, source: str) -> str:
+    """The digest that the base must have; "" where toolchains.lock does not say, or says it of
+    another source than the one the image was built from and others will do."""
+    pin = image.pin
+    if pin is None or not any(pinned(image, each) for each in image.base):
+        return ""
+    return pin.digest if image.strict or pin.source == source == "registry" else ""
 
 
 def given(source: BaseSource, asked: str) -> str:
@@ -163,8 +215,7 @@ def given(source: BaseSource, asked: str) -> str:
 def _name(source: BaseSource, asked: str, prefixes: Prefixes) -> str:
     if source.bootstrap is not None:
         return f"Debian {source.bootstrap.suite}"
-    reference = (source.reference or "").replace("{version}", asked or source.version)
-    return references.resolve(reference, prefixes).reference
+    return references.resolve(named(source, asked), prefixes).reference
 
 
 def _reasons(refused: list[tuple[str, AifoError]]) -> list[str]:

@@ -93,12 +93,14 @@ def stale(state: ImageState | None, image: Image, *, platform: str = "") -> str 
     labels = state.labels
     built_for = recipes.recorded(labels).get("platform", "")
     fits = not platform or platform in built_for.split(",")
-    if fits and labels.get(recipes.DECLARED) == recipes.inputs(image):
+    was = labels.get(recipes.BASE, "")
+    base = bases.wanted(image, labels.get(recipes.BASE_SOURCE, "")) or was
+    if fits and base == was and labels.get(recipes.DECLARED) == recipes.inputs(image):
         return None
     recipe = recipes.recipe(
         image,
         version=labels.get(recipes.TOOL_VERSION, ""),
-        base=labels.get(recipes.BASE, ""),
+        base=base,
         platform=built_for if fits else platform,
     )
     return _difference(state, recipe) or None

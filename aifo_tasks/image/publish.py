@@ -16,7 +16,7 @@ from aifo_tasks.errors import AifoError, EngineError
 from aifo_tasks.image import base as bases
 from aifo_tasks.image import build, oci, target
 from aifo_tasks.image import recipe as recipes
-from aifo_tasks.image.base import Pull
+from aifo_tasks.image.base import Base, Pull
 from aifo_tasks.image.target import Target, Wish
 from aifo_tasks.model import Image
 from aifo_tasks.registry import references
@@ -51,7 +51,7 @@ class Published:
 
     target: Target
     recipe: str
-    base: str
+    base: Base
     version: str
     content: oci.Content | None = None
 
@@ -73,6 +73,8 @@ def publish(engine: Engine, publisher: Publisher, image: Image, order: Order) ->
         engine, image, prefixes=order.prefixes, pull=order.pull, consent=order.consent,
         platforms=foreign,
     )  # fmt: skip
+    if foreign and base.source == "registry":
+        _check_base(publisher, image, base, goal.platforms)
     platform = ",".join(goal.platforms)
     recipe = recipes.recipe(image, version=base.version, base=base.digest, platform=platform)
     build.say(image, base, f"for {platform}" + (f"; {goal.why}" if goal.why else ""))
@@ -90,7 +92,7 @@ def publish(engine: Engine, publisher: Publisher, image: Image, order: Order) ->
             source = f"{name}@{content.digest}" if content is not None else goal.reference
             publisher.retag(source, f"{name}:{recipes.tag(image)}")
     return Published(
-        target=goal, recipe=recipe.digest, base=base.digest, version=base.version, content=content
+        target=goal, recipe=recipe.digest, base=base, version=base.version, content=content
     )
 
 
@@ -133,6 +135,25 @@ def check_content(subject: str, content: oci.Content, wanted: tuple[str, ...]) -
     missing = [platform for platform in wanted if platform not in content.platforms]
     if missing:
         raise AifoError(subject, f"lacks {', '.join(missing)}", hint="run it again")
+
+
+def _check_base(publisher: Publisher, image: Image, base: Base, wanted: tuple[str, ...]) -> None:
+    """AifoError for a base that lacks a platform, by the lock's word, else its registry's.
+
+    A registry that does not say is left to the build.
+    """
+    pin = image.pin
+    if pin is not None and pin.digest == base.digest:
+        has = dict(pin.platforms)
+    else:
+        document = None
+        with contextlib.suppress(EngineError):
+            document = publisher.manifest(base.reference)
+        has = dict(oci.content("", document).platforms) if document is not None else {}
+    missing = [platform for platform in wanted if platform not in has]
+    if missing and has and "" not in has:
+        hint = f"PLATFORMS={','.join(sorted(has))}"
+        raise AifoError(base.reference, f"lacks {', '.join(missing)}", hint=hint)
 
 
 @contextlib.contextmanager

@@ -147,9 +147,10 @@ def render(image: Image, version: str) -> str:
 def inputs(image: Image) -> str:
     """A digest of what is declared and of the raw context, cheap and without rendering.
 
-    As long as it stays the same, what the files ask for is the same image.
+    As long as it stays the same, what the files ask for is the same image. What toolchains.lock
+    says does not count: it is made from this.
     """
-    declared = dataclasses.replace(image, context=Path(), shared=None)
+    declared = dataclasses.replace(image, context=Path(), shared=None, pin=None, strict=False)
     shared = (files.digest_tree(image.shared),) if image.shared else ()
     shim = (_shim_digest(),) if image.shims else ()
     return files.digest(VERSION, repr(declared), files.digest_tree(image.context), *shared, *shim)
@@ -167,14 +168,17 @@ def explain(labels: Mapping[str, str], new: Recipe) -> str:
     old = recorded(labels)
     if not old:
         return "the image does not say what it was made of"
-    now = dict(new.inputs)
+    found = differences(old, dict(new.inputs))
+    return "; ".join(found) or "the image's own record of what it was made of is damaged"
+
+
+def differences(old: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Which of the inputs is another now, each in words."""
     names = sorted(name for name in old.keys() | now.keys() if old.get(name) != now.get(name))
-    if not names:
-        return "the image's own record of what it was made of is damaged"
     # Another base or version is rendered into another Dockerfile: name the cause alone.
     if "dockerfile" in names and "version" in names:
         names.remove("dockerfile")
-    return "; ".join(_phrase(name, old.get(name), now.get(name)) for name in names)
+    return [_phrase(name, old.get(name), now.get(name)) for name in names]
 
 
 def recorded(labels: Mapping[str, str]) -> Mapping[str, str]:

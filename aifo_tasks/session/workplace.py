@@ -7,7 +7,7 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Literal
 
-from aifo_tasks import certificates, overlay
+from aifo_tasks import certificates, files, overlay
 from aifo_tasks.image import recipe
 from aifo_tasks.install import api as install_api
 from aifo_tasks.install import key, managers, stamp
@@ -92,7 +92,9 @@ def workplace(config: Config, toolchain: Toolchain, *, caches: bool = True) -> W
         libc=toolchain.image.libc,
         version=toolchain.image.taken or toolchain.image.version or "",
     )
-    inputs = recipe.inputs(toolchain.image)
+    inputs, pin = recipe.inputs(toolchain.image), toolchain.image.pin
+    if pin is not None:
+        inputs = files.digest(inputs, pin.digest)
     found = managers.find(project, toolchain.managers)
     covered: tuple[Directory, ...] = ()
     install = None

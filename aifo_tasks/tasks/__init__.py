@@ -13,6 +13,7 @@ CREATORS: Mapping[str, tuple[str, ...]] = {
     "sidecars": ("task_toolchain", "task_sidecar", "task_sidecar_stop"),
     "images": ("task_build_image", "task_rebuild_image", "task_render_image"),
     "publishing": ("task_publish_image",),
+    "locks": ("task_lock", "task_outdated"),
     "installs": ("task_install",),
     "caches": (
         "task_warm_cache", "task_caches", "task_purge_caches", "task_toolchain_cache_clear",

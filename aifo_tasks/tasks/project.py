@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aifo_tasks import files, spec
+from aifo_tasks import files, locked, spec
 from aifo_tasks.config import load
-from aifo_tasks.errors import UnapprovedError, UsageError
+from aifo_tasks.errors import ConfigError, UnapprovedError, UsageError
 from aifo_tasks.model import Config, Language, Toolchain
 from aifo_tasks.spec import Choice, Source, Spec, Wish
 from aifo_tasks.tasks import variables
@@ -93,7 +93,27 @@ def choice(
     word: str, *, images: Sequence[str] | None = None, specs: Sequence[str] | None = None
 ) -> Choice:
     """The toolchain that a word means, with the image that the word, the command line, the
-    environment or the file decides on; ``images`` and ``specs`` are a task's options."""
+    environment or the file decides on, on the base that toolchains.lock names; ``images`` and
+    ``specs`` are a task's options.
+
+    With LOCKED=1 raises LockError for what the lock does not name.
+    """
+    chosen, found = declared(word, images=images, specs=specs), config()
+    if found.lock_problems:
+        raise ConfigError(found.lock_problems, file=locked.NAME)
+    strict = variables.flag("LOCKED")
+    if found.lock is None and not strict:
+        return chosen
+    from aifo_tasks.image import pin
+
+    pinned = pin.pinned(found.lock, chosen.toolchain, strict=strict)
+    return replace(chosen, toolchain=pinned)
+
+
+def declared(
+    word: str, *, images: Sequence[str] | None = None, specs: Sequence[str] | None = None
+) -> Choice:
+    """The same whatever toolchains.lock says."""
     asked = spec.parse(word)
     found = config().toolchain(asked.kind)
     if found is None:

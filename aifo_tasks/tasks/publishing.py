@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aifo_tasks.errors import EngineError
 from aifo_tasks.spec import Source
 from aifo_tasks.tasks import project, variables
 from aifo_tasks.tasks.actions import ToolAction
+
+if TYPE_CHECKING:
+    from aifo_tasks.engine.api import Engine
+    from aifo_tasks.engine.publishing import Publisher
 
 VARIABLES = ("PLATFORMS", "PUSH", "REGISTRY", "TAG", "ATTEST", "BUILDER", "CACHE_FROM", "CACHE_TO")
 """Any of them makes a build one that is published, or one of another name or platform."""
@@ -44,17 +48,13 @@ def publish(kind: str, *, push: bool, pull: str, no_cache: bool, yes: bool, **op
 
     ``options`` are all of the task's.
     """
-    from aifo_tasks.engine import preview, publishing
     from aifo_tasks.image import publish as images
     from aifo_tasks.image.target import PREFIX, Wish
-    from aifo_tasks.session import ready
+    from aifo_tasks.tasks import locks
 
     toolchain = project.toolchain(kind)
     assert pull in {"auto", "never", "always"}, pull
-    engine = ready.connect(consent=yes)
-    info = engine.info()
-    if info.name != "docker":
-        raise EngineError("publish_image", f"{info.name} cannot do it yet", hint="doit engine")
+    engine, publisher = connect("publish_image", consent=yes)
     registry = options["registry"]
     named = registry or variables.resolve("REGISTRY").source is not Source.DEFAULT
     order = images.Order(
@@ -74,5 +74,17 @@ def publish(kind: str, *, push: bool, pull: str, no_cache: bool, yes: bool, **op
         pull=pull,  # type: ignore[arg-type]
         consent=yes,
     )
-    publisher = publishing.Publisher(preview.client_argv("docker", info.endpoint))
-    images.publish(engine, publisher, toolchain.image, order)
+    done = images.publish(engine, publisher, toolchain.image, order)
+    locks.record(publisher, toolchain, done)
+
+
+def connect(subject: str, *, consent: bool) -> tuple[Engine, Publisher]:
+    """The engine, and buildx as its client; EngineError for an engine without that."""
+    from aifo_tasks.engine import preview, publishing
+    from aifo_tasks.session import ready
+
+    engine = ready.connect(consent=consent)
+    info = engine.info()
+    if info.name != "docker":
+        raise EngineError(subject, f"{info.name} cannot do it yet", hint="doit engine")
+    return engine, publishing.Publisher(preview.client_argv("docker", info.endpoint))

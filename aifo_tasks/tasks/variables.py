@@ -78,6 +78,7 @@ declare(
         name="CACHE_TO", kind="list", default=(),
         help="where builds leave their layers: references or directories",
     ),
+    Variable(name="LOCKED", help="refuse whatever is not what toolchains.lock names"),
     Variable(name="YES", help="do not ask, do it"),
     Variable(name="ALL", help="all projects of this user, not only this one"),
     Variable(name="OVERLAYS", help="dependency directories too"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from aifo_tasks.config import locks
 from aifo_tasks.config.load import load
 from aifo_tasks.errors import AifoError
 from aifo_tasks.toolexec import requests
@@ -156,9 +157,24 @@ def toolchains(data: bytes) -> None:
                 line.encode()
 
 
+def lock(data: bytes) -> None:
+    """Any bytes give a lock, which is read again as it is written, or errors with their places."""
+    found, problems = locks.checked(data)
+    for line in problems:
+        assert line.startswith("toolchains.lock:"), line
+        line.encode()
+    assert (found is None) == bool(problems)
+    if found is not None:
+        model = locks.lock(found)
+        again, problems = locks.checked(locks.text(model).encode())
+        assert again is not None, problems
+        assert locks.lock(again) == model
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "request": request,
     "form": form,
     "frame": frame,
     "toolchains": toolchains,
+    "lock": lock,
 }

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.integration.project import Project
+from tests.integration.registries import Registry, second_engine, small_roots
+from tests.integration.small import Roots, Small, put
 
 PAUSE = """\
 #include <signal.h>
@@ -48,3 +51,41 @@ def fresh(engine_endpoint: str, tmp_path: Path) -> Iterator[Project]:
     project = Project(tmp_path / "pnpm-app")
     yield project
     project.stop()
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with Registry(tmp_path_factory.mktemp("registry")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def roots(tmp_path_factory: pytest.TempPathFactory) -> Roots:
+    """A small root file system for each of two platforms."""
+    return small_roots(tmp_path_factory.mktemp("roots"))
+
+
+@pytest.fixture(scope="session")
+def small_base(
+    engine_endpoint: str, registry: Registry, roots: Roots, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """A base for two platforms in the registry, which no engine has; its name, the tag is 1."""
+    name = f"{registry.host}/base"
+    put(engine_endpoint, f"{name}:1", roots, tmp_path_factory.mktemp("base") / "base.oci.tar")
+    return name
+
+
+@pytest.fixture(scope="session")
+def other_engine() -> Iterator[str]:
+    """A second engine with nothing in it."""
+    directory = tempfile.TemporaryDirectory(prefix="aifo-e")  # a socket's path is short
+    with directory as name, second_engine(Path(name)) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def small(small_base: str, tmp_path: Path) -> Iterator[Small]:
+    """A small project nothing has been built in."""
+    project = Small(tmp_path / "p", small_base)
+    yield project
+    project.remove()

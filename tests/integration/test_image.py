@@ -171,13 +171,14 @@ def test_the_labels_say_what_it_was_made_of(
     labels = state.labels
     base = engine.image(labels[recipes.BASE_REFERENCE])
     assert base is not None
-    assert labels[recipes.BASE] == base.id
+    (root,) = base.layers
+    assert labels[recipes.BASE] == root
     assert labels[recipes.BASE_REFERENCE].startswith("aifo-base:bookworm-")
     assert labels[recipes.BASE_SOURCE] == "bootstrap"
     assert labels[recipes.TOOL_VERSION] == NODE
     assert labels[recipes.DECLARED] == recipes.inputs(toolchain.image)
     recipe = recipes.recipe(
-        toolchain.image, version=NODE, base=base.id, platform=engine.info().platform
+        toolchain.image, version=NODE, base=root, platform=engine.info().platform
     )
     assert labels[recipes.RECIPE] == recipe.digest
 

@@ -5,88 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from aifo_tasks.engine import docker as engines
 from aifo_tasks.image import oci
-from tests.integration.project import BIN, docker
-from tests.integration.registries import (
-    PLATFORMS,
-    Registry,
-    second_engine,
-    small_roots,
-)
-
-NAME = f"aifo-test-published-{os.getpid()}"
-BOTH = f"PLATFORMS={','.join(PLATFORMS)}"
-TOOLCHAINS = """\
-toolchains:
-  small:
-    image:
-      name: {name}
-      context: image
-      base: [{{reference: "{base}:{{version}}", version: "1"}}]
-      shims: true
-    tools: [node]
-"""
-DOCKERFILE = "ARG BASE\nFROM ${BASE}\nRUN uname -m > /machine\n"
-
-
-class Small:
-    """A project with one small toolchain over a base for two platforms."""
-
-    def __init__(self, path: Path, base: str) -> None:
-        self.path = path
-        (path / "image").mkdir(parents=True)
-        (path / "image" / "Dockerfile.j2").write_text(DOCKERFILE)
-        (path / "toolchains.yaml").write_text(TOOLCHAINS.format(name=NAME, base=base))
-
-    def doit(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [BIN / "aifo", "run", *words],
-            cwd=self.path, env={**os.environ, **environment},
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    with Registry(tmp_path_factory.mktemp("registry")) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def base(engine_endpoint: str, registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A base for two platforms in the registry, which no engine has."""
-    directory = tmp_path_factory.mktemp("base")
-    name = f"{registry.host}/base"
-    archive = directory / "base.oci.tar"
-    oci.write(archive, f"{name}:1", small_roots(directory))
-    engine = engines.connect(engine_endpoint)
-    engine.load(archive, f"{name}:1")
-    engine.push(f"{name}:1", lambda _: None)
-    engine.remove_image(f"{name}:1")
-    return name
-
-
-@pytest.fixture(scope="module")
-def other_engine() -> Iterator[str]:
-    directory = tempfile.TemporaryDirectory(prefix="aifo-e")  # a socket's path is short
-    with directory as name, second_engine(Path(name)) as endpoint:
-        yield endpoint
-
-
-@pytest.fixture
-def project(base: str, tmp_path: Path) -> Iterator[Small]:
-    yield Small(tmp_path / "p", base)
-    listed = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
-    for name in listed:
-        if NAME in name or name.startswith(base):
-            docker("image", "rm", "--force", name)
+from tests.integration.project import docker
+from tests.integration.registries import PLATFORMS, Registry
+from tests.integration.small import BOTH, NAME, Small
 
 
 def raw(reference: str) -> dict[str, object]:
@@ -98,9 +24,9 @@ def raw(reference: str) -> dict[str, object]:
     return found
 
 
-def test_a_push_is_read_back_and_named_by_its_recipe(project: Small, registry: Registry) -> None:
+def test_a_push_is_read_back_and_named_by_its_recipe(small: Small, registry: Registry) -> None:
     target = f"{registry.host}/team/"
-    done = project.doit("build_image:small", BOTH, "PUSH=1", f"REGISTRY={target}")
+    done = small.doit("build_image:small", BOTH, "PUSH=1", f"REGISTRY={target}")
     assert done.returncode == 0, done.stderr
     latest, recipe = registry.tags(f"team/{NAME}")
     assert latest == "latest"
@@ -122,14 +48,14 @@ def test_a_push_is_read_back_and_named_by_its_recipe(project: Small, registry: R
         docker("image", "rm", "--force", f"{target}{NAME}:latest")
 
 
-def test_an_archive_is_valid_and_the_same_each_time(project: Small) -> None:
+def test_an_archive_is_valid_and_the_same_each_time(small: Small) -> None:
     digests = []
     for words in (["PUSH=1"], ["NO_CACHE=1"]):
-        done = project.doit("build_image:small", BOTH, *words)
+        done = small.doit("build_image:small", BOTH, *words)
         assert done.returncode == 0, done.stderr
         why = "PUSH=1 and no REGISTRY" if words == ["PUSH=1"] else "2 platforms"
         assert f"{NAME}:latest: {why}: written to dist/{NAME}-latest.oci.tar" in done.stderr
-        archive = project.path / "dist" / f"{NAME}-latest.oci.tar"
+        archive = small.path / "dist" / f"{NAME}-latest.oci.tar"
         digests.append(oci.read(archive).digest)
         assert [path.name for path in archive.parent.iterdir()] == [archive.name]
     assert digests[0] == digests[1]
@@ -148,36 +74,36 @@ def test_an_archive_is_valid_and_the_same_each_time(project: Small) -> None:
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_built(
-    project: Small, words: list[str], problem: str
+    small: Small, words: list[str], problem: str
 ) -> None:
-    done = project.doit("publish_image:small", *words)
+    done = small.doit("publish_image:small", *words)
     assert done.returncode in {1, 3}  # the engine's no, or nothing that can be meant
     assert problem in done.stderr
     assert "building" not in done.stderr
-    assert not (project.path / "dist").exists()
+    assert not (small.path / "dist").exists()
 
 
-def test_an_image_of_another_platform_and_tag_goes_into_the_engine(project: Small) -> None:
-    done = project.doit("build_image:small", "PLATFORMS=linux/arm64", "TAG=arm")
+def test_an_image_of_another_platform_and_tag_goes_into_the_engine(small: Small) -> None:
+    done = small.doit("build_image:small", "PLATFORMS=linux/arm64", "TAG=arm")
     assert done.returncode == 0, done.stderr
     run = ["run", "--rm", "--platform", "linux/arm64", f"{NAME}:arm", "cat", "/machine"]
     assert docker(*run) == "aarch64\n"
 
 
-def test_a_registry_that_is_gone_is_named_and_a_retry_works(project: Small, tmp_path: Path) -> None:
+def test_a_registry_that_is_gone_is_named_and_a_retry_works(small: Small, tmp_path: Path) -> None:
     with Registry(tmp_path) as gone:
         gone.stop()
         words = ["publish_image:small", BOTH, f"REGISTRY={gone.host}/team/"]
-        done = project.doit(*words)
+        done = small.doit(*words)
         assert done.returncode == 1
         assert f"{gone.host}/team/{NAME}:latest: {gone.host} does not answer" in done.stderr
         gone.start()
-        assert (again := project.doit(*words)).returncode == 0, again.stderr
+        assert (again := small.doit(*words)).returncode == 0, again.stderr
         assert "latest" in gone.tags(f"team/{NAME}")
 
 
 def test_a_registry_that_wants_a_login_is_named_with_the_command(
-    project: Small, tmp_path: Path
+    small: Small, tmp_path: Path
 ) -> None:
     users = subprocess.run(
         ["htpasswd", "-Bbn", "user", "secret"], capture_output=True, text=True, check=True
@@ -187,7 +113,7 @@ def test_a_registry_that_wants_a_login_is_named_with_the_command(
     with Registry(tmp_path, more=more) as private:
         words = ["publish_image:small", f"REGISTRY={private.host}/team/"]
         own = {"DOCKER_CONFIG": str(tmp_path / "docker")}
-        done = project.doit(*words, **own)
+        done = small.doit(*words, **own)
         assert done.returncode == 1
         assert f"{private.host} refuses" in done.stderr
         assert f"hint: docker login {private.host}" in done.stderr
@@ -195,30 +121,30 @@ def test_a_registry_that_wants_a_login_is_named_with_the_command(
             ["docker", "login", "--username", "user", "--password-stdin", private.host],
             input=b"secret", env={**os.environ, **own}, check=True, capture_output=True,
         )  # fmt: skip
-        assert (again := project.doit(*words, **own)).returncode == 0, again.stderr
+        assert (again := small.doit(*words, **own)).returncode == 0, again.stderr
 
 
 def test_another_engine_builds_nothing_that_was_published(
-    project: Small, registry: Registry, other_engine: str
+    small: Small, registry: Registry, other_engine: str
 ) -> None:
     prefix = f"{registry.host}/shared"
-    done = project.doit("publish_image:small", BOTH, f"REGISTRY={prefix}/")
+    done = small.doit("publish_image:small", BOTH, f"REGISTRY={prefix}/")
     assert done.returncode == 0, done.stderr
     own = {"DOCKER_HOST": other_engine, "AIFO_CODER_INTERNAL_REGISTRY_PREFIX": prefix}
-    pulled = project.doit("build_image:small", **own)
+    pulled = small.doit("build_image:small", **own)
     assert pulled.returncode == 0, pulled.stderr
     assert f"{NAME}:latest: pulled; sidecars" in pulled.stderr
     assert "building" not in pulled.stderr
-    again = project.doit("build_image:small", **own)
+    again = small.doit("build_image:small", **own)
     assert "build_image:small: up to date" in again.stdout + again.stderr
 
 
-def test_a_mirror_gives_the_base(project: Small, registry: Registry, tmp_path: Path) -> None:
+def test_a_mirror_gives_the_base(small: Small, registry: Registry, tmp_path: Path) -> None:
     more = f"proxy: {{remoteurl: http://{registry.host}}}\n"
-    text = (project.path / "toolchains.yaml").read_text()
-    (project.path / "toolchains.yaml").write_text(text.replace(f"{registry.host}/base", "base"))
+    text = (small.path / "toolchains.yaml").read_text()
+    (small.path / "toolchains.yaml").write_text(text.replace(f"{registry.host}/base", "base"))
     with Registry(tmp_path, more=more) as mirror:
-        done = project.doit("build_image:small", f"MIRROR_PREFIX={mirror.host}")
+        done = small.doit("build_image:small", f"MIRROR_PREFIX={mirror.host}")
         assert done.returncode == 0, done.stderr
         assert "base sha256:" in done.stderr
         assert f"{mirror.host}/base:1 was pulled (command line)" in done.stderr

@@ -16,6 +16,7 @@ from aifo_tasks.config import load
 from tests.integration.installing import CASES, CPP
 from tests.integration.project import BIN, ROOT, Project
 from tests.integration.proxied import running
+from tests.integration.small import Small
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -76,6 +77,14 @@ def test_one_source_file_is_run(fresh: Project) -> None:
     assert (done.stdout, done.returncode) == ("hello you\n", 0), done.stderr
     listed = " ".join(language.code for language in load.load(ROOT).languages)
     assert f"`{listed}`" in README
+
+
+def test_a_lock_is_kept_to(small: Small) -> None:
+    (block,) = [block for block in blocks("sh") if block.startswith("doit run lock")]
+    for line in block.splitlines():
+        _, _, *words = shlex.split(line.replace(":node", ":small"), comments=True)
+        done = small.doit(*words)
+        assert done.returncode == 0, (words, done.stderr)
 
 
 def test_the_settings_for_plain_doit_are_those_of_the_examples() -> None:

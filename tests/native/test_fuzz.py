@@ -30,8 +30,11 @@ C = {
 }  # fmt: skip
 C_RUNS = {"frame": 100_000, "http": 100_000, "answer": 10_000, "relay": 20_000, "words": 50_000}
 
-PYTHON = {"request": "request", "form": "form", "frame": "relay", "toolchains": "../config"}
-PYTHON_RUNS = {"request": 3000, "form": 5000, "frame": 5000, "toolchains": 300}
+PYTHON = {
+    "request": "request", "form": "form", "frame": "relay", "toolchains": "../config",
+    "lock": "lock",
+}  # fmt: skip
+PYTHON_RUNS = {"request": 3000, "form": 5000, "frame": 5000, "toolchains": 300, "lock": 300}
 
 
 @pytest.fixture(scope="session")

@@ -119,10 +119,15 @@ TOOLCHAIN = ("$defs", "toolchain")
 @pytest.mark.parametrize(
     ("at", "kind", "only_schema", "only_model"),
     [
-        ((), model.Config, {"extends"}, {"root", "files"}),
+        ((), model.Config, {"extends"}, {"root", "files", "lock", "lock_problems"}),
         (("properties", "registry"), model.Registry, set(), set()),
         (TOOLCHAIN, model.Toolchain, {"development_tools"}, {"kind"}),
-        ((*TOOLCHAIN, "properties", "image"), model.Image, set(), {"shared", "taken"}),
+        (
+            (*TOOLCHAIN, "properties", "image"),
+            model.Image,
+            set(),
+            {"pin", "shared", "strict", "taken"},
+        ),
         ((*TOOLCHAIN, "properties", "caches", "items"), model.Cache, set(), set()),
         ((*TOOLCHAIN, "properties", "overlays", "items"), model.Overlay, set(), set()),
         ((*TOOLCHAIN, "properties", "mounts", "items"), model.Mount, set(), set()),
