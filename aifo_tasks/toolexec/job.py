@@ -19,6 +19,7 @@ class Job:
         self._send = send
         self._streams = streams
         self._signals = signals
+        self._hung_up = False
 
     def pass_on(self) -> None:
         """Send the signals that came; with some of them we stop, or go on, ourselves."""
@@ -33,9 +34,15 @@ class Job:
                 self._stop(number, everybody=False)
 
     def look(self) -> None:
-        """Take the terminal once it is ours."""
-        if self._streams.take_terminal():
+        """Take the terminal once it is ours, let go of it when it is not.
+
+        Its end is the end of what the tool had one for.
+        """
+        if self._streams.take_terminal() or self._streams.lose_terminal():
             self._tell(self._streams.news())
+        if self._streams.hung_up and not self._hung_up:
+            self._hung_up = True
+            self._tell(frames.signal_frame(signal.SIGHUP))
 
     def stopped(self, number: int) -> None:
         """The tool has been stopped, by itself or by a key on its terminal.

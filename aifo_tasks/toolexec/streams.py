@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import select
 import stat
 import sys
 from collections.abc import Callable, Iterable
@@ -17,21 +16,15 @@ from typing import Self
 
 from aifo_tasks.errors import AifoError
 from aifo_tasks.toolexec import frames
+from aifo_tasks.toolexec.flows import InputRelay, Relay, TargetLostError, writer
 from aifo_tasks.toolexec.terminal import Terminal
 
 _NAMES = ("standard input", "standard output", "standard error")
-_CHUNK = 64 * 1024
 _BACKGROUND_PAUSE = 250
 """Milliseconds after which a job in the background looks whether it has come forward."""
 
 _LAST_WORDS = 100
 """Milliseconds to wait for a pseudo-terminal's last output, when somebody keeps it open."""
-
-_LAST_MOVES = 1024
-
-
-class _TargetLostError(Exception):
-    """Nobody takes these bytes any more."""
 
 
 class Streams:
@@ -108,9 +101,18 @@ class Streams:
         """Take the terminal if this process is in front there; True when that is new."""
         return False
 
+    def lose_terminal(self) -> bool:
+        """Let go of the terminal if somebody else is in front there; True when that is new."""
+        return False
+
     @property
     def is_behind(self) -> bool:
         """True when this process is in the background of a terminal that the tool shares."""
+        return False
+
+    @property
+    def hung_up(self) -> bool:
+        """True when the terminal that the tool shares has gone."""
         return False
 
     def news(self) -> bytes:
@@ -162,6 +164,7 @@ class OwnStreams(Streams):
     def __init__(self) -> None:
         super().__init__()
         self._screen: Terminal | None = None
+        self._keys: InputRelay | None = None
         self._told = (0, 0), True
 
     @property
@@ -175,8 +178,10 @@ class OwnStreams(Streams):
         if master is None or not os.isatty(master):
             raise AifoError("sidecar", "sent no terminal")
         os.set_blocking(master, False)
-        self._relays.append(InputRelay(0, master))
-        self._relays.append(Relay(master, _writer(1), own=False))
+        self._keys = InputRelay(self._screen, master)
+        self._ours.callback(self._keys.close)
+        self._relays.append(self._keys)
+        self._relays.append(Relay(master, writer(1), own=False))
         self._ours.callback(self._screen.restore)
 
     def drain(self) -> None:
@@ -194,9 +199,19 @@ class OwnStreams(Streams):
     def take_terminal(self) -> bool:
         return self._screen is not None and self._screen.make_raw()
 
+    def lose_terminal(self) -> bool:
+        lost = self._told[1] and self.is_behind
+        if lost:
+            self.forget()
+        return lost
+
     @property
     def is_behind(self) -> bool:
         return self._screen is not None and not self._screen.foreground
+
+    @property
+    def hung_up(self) -> bool:
+        return self._keys is not None and self._keys.ended
 
     def news(self) -> bytes:
         if self._screen is None:
@@ -210,8 +225,8 @@ class OwnStreams(Streams):
         return b"".join(parts)
 
     def complain(self, text: bytes) -> None:
-        with contextlib.suppress(_TargetLostError):
-            _writer(2)(text)
+        with contextlib.suppress(TargetLostError):
+            writer(2)(text)
 
     def _open(self) -> None:
         terminals = [n for n in range(3) if _is_open(n) and os.isatty(n)]
@@ -233,14 +248,14 @@ class OwnStreams(Streams):
             else:  # one pipe for one terminal keeps both outputs in order
                 device = os.fstat(n).st_rdev
                 if device not in pipes:
-                    pipes[device] = self._output_pipe(_writer(n))
+                    pipes[device] = self._output_pipe(writer(n))
                 self.passed.append(pipes[device])
 
     def _input_pipe(self) -> int:
         read, write = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(write, False)
         self._theirs.callback(os.close, read)
-        relay = InputRelay(0, write, own=True)
+        relay = InputRelay(Terminal(0), write, own=True)
         self._ours.callback(relay.close)
         self._relays.append(relay)
         return read
@@ -254,104 +269,6 @@ class OwnStreams(Streams):
         return n
 
 
-class Relay:
-    """From a pipe or a pseudo-terminal to a function that takes bytes."""
-
-    held_back = False
-
-    def __init__(self, source: int, sink: Callable[[bytes], None], *, own: bool = True) -> None:
-        self._source = source
-        self._sink = sink
-        self._own = own
-        self._ended = False
-
-    def wanted(self) -> list[tuple[int, int]]:
-        return [] if self._ended else [(self._source, select.POLLIN)]
-
-    def move(self, ready: frozenset[int]) -> None:
-        """Hand over what is there; a sink that takes no more ends it, and the tool's pipe."""
-        if self._ended or self._source not in ready:
-            return
-        try:
-            data = os.read(self._source, _CHUNK)
-        except BlockingIOError:
-            return
-        except OSError:  # how a pseudo-terminal ends, and a terminal that hung up
-            data = b""
-        try:
-            if data:
-                self._sink(data)
-        except _TargetLostError:
-            data = b""
-        if not data:
-            self.close()
-
-    def drain(self, patience: int) -> None:
-        """Hand over what still comes within ``patience`` milliseconds of silence.
-
-        Somebody may write for ever; no pipe held more than this limit when the tool ended.
-        """
-        poller = select.poll()
-        if not self._ended:
-            poller.register(self._source, select.POLLIN)
-        moves = 0
-        while not self._ended and moves < _LAST_MOVES and poller.poll(patience):
-            self.move(frozenset({self._source}))
-            moves += 1
-
-    def close(self) -> None:
-        if not self._ended and self._own:
-            os.close(self._source)
-        self._ended = True
-
-
-class InputRelay(Relay):
-    """From our terminal to the tool; reads only while this process is in the foreground."""
-
-    def __init__(self, source: int, target: int, *, own: bool = False) -> None:
-        super().__init__(source, self._keep, own=False)
-        self._target = target
-        self._own_target = own
-        self._pending = b""
-        self._terminal = Terminal(source)
-
-    @property
-    def held_back(self) -> bool:  # type: ignore[override]  # here it depends on the moment
-        return not self._ended and not self._pending and not self._terminal.foreground
-
-    def wanted(self) -> list[tuple[int, int]]:
-        if self._pending:
-            return [(self._target, select.POLLOUT)]
-        return [] if self.held_back else super().wanted()
-
-    def move(self, ready: frozenset[int]) -> None:
-        if self._pending and self._target in ready:
-            try:
-                self._keep(b"")
-            except _TargetLostError:
-                self.close()
-        elif not self.held_back:
-            super().move(ready)
-
-    def drain(self, patience: int) -> None:
-        """Keys typed after the tool's end are somebody else's."""
-
-    def close(self) -> None:
-        if not self._ended and self._own_target:
-            os.close(self._target)
-        self._ended = True
-
-    def _keep(self, data: bytes) -> None:
-        self._pending += data
-        try:
-            written = os.write(self._target, self._pending)
-        except BlockingIOError:
-            return
-        except OSError:
-            raise _TargetLostError from None
-        self._pending = self._pending[written:]
-
-
 def _is_open(n: int) -> bool:
     """A stream that was closed when Python started may be somebody else's file by now."""
     if (sys.__stdin__, sys.__stdout__, sys.__stderr__)[n] is None:
@@ -361,20 +278,3 @@ def _is_open(n: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _writer(descriptor: int) -> Callable[[bytes], None]:
-    """Writes everything to a terminal, also to one that somebody made non-blocking."""
-
-    def write(data: bytes) -> None:
-        while data:
-            try:
-                data = data[os.write(descriptor, data) :]
-            except BlockingIOError:
-                poller = select.poll()
-                poller.register(descriptor, select.POLLOUT)
-                poller.poll()
-            except OSError:
-                raise _TargetLostError from None
-
-    return write

@@ -26,6 +26,31 @@ class Terminal:
             return True
 
     @property
+    def is_taken(self) -> bool:
+        """True when somebody has put it out of line mode, to read single keys there himself."""
+        import termios
+
+        try:
+            return not termios.tcgetattr(self._descriptor)[3] & termios.ICANON
+        except termios.error:
+            return False
+
+    def open(self) -> int:
+        """Another descriptor of it, which never blocks although somebody else may read it too.
+
+        A copy of the first, which may, where that cannot be had.
+        """
+        try:
+            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+            own = os.open(os.ttyname(self._descriptor), flags)
+        except OSError:
+            return os.dup(self._descriptor)
+        if os.fstat(own).st_rdev == os.fstat(self._descriptor).st_rdev:
+            return own
+        os.close(own)
+        return os.dup(self._descriptor)
+
+    @property
     def window(self) -> tuple[int, int]:
         """Rows and columns; 0, 0 when it does not know."""
         try:
