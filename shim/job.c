@@ -93,9 +93,9 @@ void job_look(struct job *job)
 {
 	if (job_stops(job) && now() >= job->stop_at)
 		stop_with_tool(job);
-	if (!job->screen || screen_is_raw())
+	if (!job->screen || screen_in_front(0) == screen_is_raw())
 		return;
+	screen_forget();
 	screen_make_raw(0);
-	if (screen_is_raw())
-		tell_window(job);
+	tell_window(job);
 }

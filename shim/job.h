@@ -21,8 +21,8 @@ void job_signal(struct job *job, int number);
 /* The tool has been stopped, by itself or by a key on its terminal. */
 void job_stopped(struct job *job, int number);
 
-/* To be called each round: takes the terminal once it is ours, and stops us soon after the
- * tool. */
+/* To be called each round: takes the terminal once it is ours, lets go of it when it is not, and
+ * stops us soon after the tool. */
 void job_look(struct job *job);
 
 /* True while the tool is stopped and we are about to be. */

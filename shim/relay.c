@@ -285,7 +285,7 @@ static void open_terminal(struct running *run)
 	if (!isatty(run->master))
 		lost(run, "the tool-exec proxy sent no terminal");
 	fcntl(run->master, F_SETFL, O_NONBLOCK);
-	flow_open(&run->flows[INPUT], 0, run->master, buffers[INPUT]);
+	flow_open(&run->flows[INPUT], screen_open(0), run->master, buffers[INPUT]);
 	flow_open(&run->flows[OUTPUT], run->master, 1, buffers[OUTPUT]);
 }
 
@@ -296,7 +296,7 @@ static void open_pipes(struct running *run)
 		struct flow *flow = &run->flows[n];
 		if (end < 0)
 			continue;
-		flow_open(flow, n == 0 ? 0 : end, n == 0 ? end : n, buffers[n]);
+		flow_open(flow, n == 0 ? screen_open(0) : end, n == 0 ? end : n, buffers[n]);
 		flow->own_target = n == 0;
 		flow->own_source = n != 0;
 	}
@@ -311,7 +311,7 @@ static void open_flows(struct running *run, bool passed)
 	if (run->streams->screen && run->link->descriptor >= 0)
 		open_terminal(run);
 	else if (!passed || run->streams->screen)
-		flow_open(&run->flows[INPUT], 0, -1, buffers[INPUT]);
+		flow_open(&run->flows[INPUT], screen_open(0), -1, buffers[INPUT]);
 	else
 		open_pipes(run);
 }

@@ -1,9 +1,11 @@
 #include "screen.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -23,6 +25,20 @@ bool screen_is_taken(int fd)
 	struct termios modes;
 
 	return tcgetattr(fd, &modes) == 0 && !(modes.c_lflag & ICANON);
+}
+
+int screen_open(int fd)
+{
+	const char *name = ttyname(fd);
+	struct stat given, found;
+
+	int own = name != NULL ? open(name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC) : -1;
+	if (own < 0)
+		return fd;
+	if (fstat(fd, &given) == 0 && fstat(own, &found) == 0 && given.st_rdev == found.st_rdev)
+		return own;
+	close(own);
+	return fd;
 }
 
 struct window screen_window(int fd)

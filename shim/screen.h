@@ -17,6 +17,10 @@ bool screen_in_front(int fd);
 /* True when somebody has put it out of line mode, to read single keys there himself. */
 bool screen_is_taken(int fd);
 
+/* Another descriptor of a terminal, which never blocks although somebody else may read it as
+ * well; the one given when that cannot be had, or it is no terminal. */
+int screen_open(int fd);
+
 struct window screen_window(int fd);
 
 /* Lets every key through, if this process is in front. The modes are put back by
