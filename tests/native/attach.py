@@ -1,4 +1,4 @@
-"""A process of its own that attaches to a call: SOCKET PID START_TIME ARGV..."""
+"""A process of its own that attaches to a call here: SOCKET PID START_TIME ARGV..."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ def main() -> int:
     path, pid, start, *argv = sys.argv[1:]
     peer = launcher.Peer(socket=Path(path), pid=int(pid), start_time=int(start))
     try:
-        return launcher.attach(launcher.connect(peer), launcher.Call(argv=argv, cwd="/"))
+        return launcher.attach(
+            launcher.connect(peer), launcher.Call(argv=argv, cwd=str(Path.cwd()))
+        )
     except AifoError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_status

@@ -16,6 +16,7 @@ from aifo_tasks import files, native
 from tests.native import compiling
 from tests.native.proxying import Proxy
 from tests.native.running import Init
+from tests.native.screens import Screen, Show
 from tests.native.shims import Shims
 
 
@@ -37,9 +38,15 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Callable[[native.Prog
 
 
 @pytest.fixture(scope="session", params=["plain", "sanitized"])
-def binary(request: pytest.FixtureRequest, sanitized: Callable[[native.Program], Path]) -> Path:
-    """Init as users get it, and init with every check a compiler can put in."""
-    return sanitized(native.INIT) if request.param == "sanitized" else native.init_binary()
+def build(request: pytest.FixtureRequest) -> str:
+    """As users get it, or with every check a compiler can put in."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def binary(build: str, sanitized: Callable[[native.Program], Path]) -> Path:
+    """Init."""
+    return sanitized(native.INIT) if build == "sanitized" else native.init_binary()
 
 
 @pytest.fixture
@@ -67,20 +74,18 @@ def init(start: Callable[..., Init]) -> Init:
     return start()
 
 
-@pytest.fixture(scope="session", params=["plain", "sanitized"])
-def shim_binary(
-    request: pytest.FixtureRequest, sanitized: Callable[[native.Program], Path]
-) -> Path:
-    """The shim as users get it, and with every check a compiler can put in."""
-    return sanitized(native.SHIM) if request.param == "sanitized" else native.shim_binary()
+@pytest.fixture(scope="session")
+def shim_binary(build: str, sanitized: Callable[[native.Program], Path]) -> Path:
+    """The shim."""
+    return sanitized(native.SHIM) if build == "sanitized" else native.shim_binary()
 
 
 @pytest.fixture(scope="session")
-def sidecar() -> Iterator[Init]:
-    """The init, as users get it, that starts the tools of every shim."""
+def sidecar(binary: Path) -> Iterator[Init]:
+    """The init that starts the tools of every shim."""
     with (
         tempfile.TemporaryDirectory(prefix="aifo-n") as directory,
-        Init(native.init_binary(), Path(directory)) as init,
+        Init(binary, Path(directory)) as init,
     ):
         yield init
 
@@ -88,8 +93,7 @@ def sidecar() -> Iterator[Init]:
 @pytest.fixture(params=["descriptors", "frames", "tcp"])
 def proxy(request: pytest.FixtureRequest, sidecar: Init, short_path: Path) -> Iterator[Proxy]:
     """A proxy that gets the caller's own streams, one that gets frames, one on a port."""
-    on_socket = request.param != "tcp"
-    path = short_path / "proxy.sock" if on_socket else None
+    path = None if request.param == "tcp" else short_path / "proxy.sock"
     with Proxy(sidecar, path, descriptors=request.param == "descriptors") as proxy:
         yield proxy
 
@@ -110,3 +114,30 @@ def alone(shim_binary: Path, short_path: Path) -> Iterator[Shims]:
     made = Shims(shim_binary, short_path / "bin", None)
     yield made
     made.close()
+
+
+@pytest.fixture
+def show(shims: Shims, monkeypatch: pytest.MonkeyPatch) -> Iterator[Show]:
+    """Shows programs, tools among them by their names, on terminals of their own."""
+    for tool in ("sh", "cat", "seq", "less", "python3"):
+        shims.link(tool)
+    monkeypatch.chdir(shims.cwd)
+    with ExitStack() as stack:
+
+        def starter(*argv: str, rows: int = 24) -> Screen:
+            environment = shims.environment(PS1="next>", S=str(shims.directory), TERM="xterm")
+            shown = Screen(list(argv), environment, rows=rows)
+            stack.callback(shown.close)
+            return shown
+
+        yield starter
+
+
+@pytest.fixture
+def tool(show: Show, shims: Shims) -> Show:
+    """Shows a tool's shim, run in this very process."""
+
+    def starter(name: str, *arguments: str, rows: int = 24) -> Screen:
+        return show(str(shims.directory / name), *arguments, rows=rows)
+
+    return starter

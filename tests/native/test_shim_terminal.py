@@ -2,75 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import signal
 import socket
-import termios
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.native.proxying import Proxy
-from tests.native.running import stat_of, wait_for
-from tests.native.shims import Shims
-from tests.native.test_terminal import STREAMS, Screen, resize
-
-BASH = ["bash", "--norc", "--noprofile", "-i"]
-
-
-class ShimScreen(Screen):
-    """A screen whose program is started without a fork of this process and its threads."""
-
-    def __init__(self, argv: list[str], environment: dict[str, str], rows: int = 24) -> None:
-        self.master, self.slave = os.openpty()
-        resize(self.slave, rows, 80)
-        self.before = termios.tcgetattr(self.slave)
-        self.text = b""
-        name = os.ttyname(self.slave)
-        self.pid = os.posix_spawn(
-            shutil.which(argv[0]) or argv[0], argv, environment, setsid=True,
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, name, os.O_RDWR, 0),
-                (os.POSIX_SPAWN_DUP2, 0, 1),
-                (os.POSIX_SPAWN_DUP2, 0, 2),
-            ],
-        )  # fmt: skip
-
-    def expect_modes_back(self) -> None:
-        assert termios.tcgetattr(self.slave) == self.before
-
-
-Show = Callable[..., ShimScreen]
-
-
-@pytest.fixture
-def show(shims: Shims, monkeypatch: pytest.MonkeyPatch) -> Iterator[Show]:
-    """Shows programs, tools among them by their names, on terminals of their own."""
-    for tool in ("sh", "cat", "seq", "less", "python3"):
-        shims.link(tool)
-    monkeypatch.chdir(shims.cwd)
-    with contextlib.ExitStack() as stack:
-
-        def starter(*argv: str, rows: int = 24) -> ShimScreen:
-            environment = shims.environment(PS1="next>", S=str(shims.directory), TERM="xterm")
-            shown = ShimScreen(list(argv), environment, rows)
-            stack.callback(shown.close)
-            return shown
-
-        yield starter
-
-
-@pytest.fixture
-def tool(show: Show, shims: Shims) -> Show:
-    """Shows a tool's shim, run in this very process."""
-
-    def starter(name: str, *arguments: str, rows: int = 24) -> ShimScreen:
-        return show(str(shims.directory / name), *arguments, rows=rows)
-
-    return starter
+from tests.native.running import wait_for
+from tests.native.screens import STREAMS, Show, resize
 
 
 def test_a_terminal_of_its_own(tool: Show, proxy: Proxy) -> None:
@@ -214,82 +155,6 @@ def test_a_pager_gets_its_keys(show: Show) -> None:
     for key in (b"a", b"b", b"c"):
         shown.type(key)
     shown.expect(b"abc")
-
-
-@pytest.mark.parametrize("streams", ["", ">{top}/out", "</dev/null"])
-def test_a_job_in_the_background_goes_on(show: Show, tmp_path: Path, streams: str) -> None:
-    shown = show(*BASH)
-    command = f"$S/sh -c 'sleep 0.3; echo done >{tmp_path}/mark; exit 3'"
-    shown.type(f"{command} {streams.format(top=tmp_path)} &\n".encode())
-    wait_for("the job", (tmp_path / "mark").exists)
-    shown.type(b"wait %1; echo status=$?.\n")
-    shown.expect(b"status=3.")
-    shown.type(b"exit\n")
-    shown.wait()
-
-
-def test_a_job_comes_forward(show: Show, tmp_path: Path) -> None:
-    shown = show(*BASH)
-    shown.type(f"$S/sh -c 'echo >{tmp_path}/mark; read line; echo got=$line.; exit 3' &\n".encode())
-    wait_for("the job", (tmp_path / "mark").exists)
-    shown.type(b"fg\n")
-    wait_for("raw mode", lambda: not shown.echoes() and raw(shown))
-    shown.type(b"hello\r")
-    shown.expect(b"got=hello.")
-    shown.expect(b"next>")
-    shown.type(b"echo status=$?.\n")
-    shown.expect(b"status=3.")
-    shown.type(b"exit\n")
-    shown.wait()
-
-
-def raw(shown: ShimScreen) -> bool:
-    return not termios.tcgetattr(shown.slave)[3] & termios.ISIG
-
-
-def test_the_stop_key_and_fg(show: Show, proxy: Proxy, tmp_path: Path) -> None:
-    output = tmp_path / "out"
-    shown, tool = stopped(show, proxy, tmp_path, f">{output}")
-    shown.type(b"fg\n")
-    wait_for("a tool that runs", lambda: (stat_of(tool) or "?")[0] != "T")
-    shown.type(b"hello\n")
-    wait_for("its output", lambda: b"got=hello." in output.read_bytes())
-    expect_end(shown)
-
-
-def test_the_stop_key_on_a_terminal_of_its_own(show: Show, proxy: Proxy, tmp_path: Path) -> None:
-    """It stops the tool over there, and that stops us."""
-    shown, tool = stopped(show, proxy, tmp_path, "")
-    shown.type(b"fg\n")
-    wait_for("a tool that runs", lambda: (stat_of(tool) or "?")[0] != "T")
-    wait_for("raw mode", lambda: raw(shown))
-    shown.type(b"hello\n")
-    shown.expect(b"got=hello.")
-    expect_end(shown)
-
-
-def stopped(show: Show, proxy: Proxy, top: Path, redirection: str) -> tuple[ShimScreen, int]:
-    """A shell whose job the stop key has stopped, and the job's tool."""
-    shown = show(*BASH)
-    tool = f"echo ready >{top}/mark; read line; echo got=$line.; exit 3"
-    shown.type(f"$S/sh -c '{tool}' {redirection}\n".encode())
-    wait_for("the tool", (top / "mark").exists)
-    if not redirection:
-        wait_for("raw mode", lambda: raw(shown))
-    shown.type(b"\x1a")
-    shown.expect(b"Stopped")
-    shown.expect(b"next>")
-    pid = proxy.call().pid
-    wait_for("a stopped tool", lambda: (stat_of(pid) or "?")[0] == "T")
-    return shown, pid
-
-
-def expect_end(shown: ShimScreen) -> None:
-    shown.expect(b"next>")
-    shown.type(b"echo status=$?.\n")
-    shown.expect(b"status=3.")
-    shown.type(b"exit\n")
-    shown.wait()
 
 
 def test_an_interactive_python(tool: Show) -> None:

@@ -3,91 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import pty
-import select
-import shlex
-import shutil
 import signal
-import struct
 import subprocess
-import termios
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.native.running import GENEROUS, Init, stat_of, wait_for
-
-STREAMS = "for n in 0 1 2; do test -t $n && echo $n is one; done; "
-
-
-class Screen:
-    """A program on a terminal of its own, whose keys and screen the test has."""
-
-    def __init__(self, argv: list[str], *, rows: int = 24, columns: int = 80) -> None:
-        master, slave = os.openpty()
-        resize(slave, rows, columns)
-        self.master = master
-        self.slave = slave  # kept open: its modes are looked at after the program's end
-        self.before = termios.tcgetattr(slave)
-        self.text = b""
-        self.pid = os.fork()
-        if self.pid == 0:
-            os.setsid()
-            fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-            for n in range(3):
-                os.dup2(slave, n)
-            os.closerange(3, 1024)
-            os.execv(shutil.which(argv[0]) or argv[0], argv)
-
-    def type(self, keys: bytes) -> None:
-        os.write(self.master, keys)
-
-    def expect(self, text: bytes) -> None:
-        """Read until the text is on the screen."""
-        end = time.monotonic() + GENEROUS
-        while text not in self.text:
-            if not select.select([self.master], [], [], max(0, end - time.monotonic()))[0]:
-                pytest.fail(f"{text!r} did not come after {self.text!r}")
-            self.text += os.read(self.master, 65536)
-        self.text = self.text.split(text, 1)[1]
-
-    def wait(self) -> int:
-        """The exit status, all output read."""
-        os.set_blocking(self.master, False)
-
-        def ended() -> tuple[int, int] | None:
-            self.read()
-            found = os.waitpid(self.pid, os.WNOHANG)
-            return found if found[0] else None
-
-        _, status = wait_for("the program's end", ended)
-        self.pid = 0
-        self.read()
-        return os.waitstatus_to_exitcode(status)
-
-    def read(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while data := os.read(self.master, 65536):
-                self.text += data
-
-    def echoes(self) -> bool:
-        """False in raw mode."""
-        return bool(termios.tcgetattr(self.slave)[3] & termios.ECHO)
-
-    def close(self) -> None:
-        if self.pid:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-        os.close(self.master)
-        os.close(self.slave)
-
-
-def resize(descriptor: int, rows: int, columns: int) -> None:
-    fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+from tests.native.screens import STREAMS, Screen, resize
 
 
 @pytest.fixture
@@ -95,8 +21,8 @@ def screen(init: Init) -> Iterator[Callable[..., Screen]]:
     """Shows programs on terminals of their own."""
     with contextlib.ExitStack() as stack:
 
-        def show(argv: list[str], **size: int) -> Screen:
-            shown = Screen(argv, **size)
+        def show(argv: list[str], rows: int = 24, columns: int = 80) -> Screen:
+            shown = Screen(argv, rows=rows, columns=columns)
             stack.callback(shown.close)
             return shown
 
@@ -114,7 +40,7 @@ def test_a_terminal_of_its_own(init: Init, screen: Callable[..., Screen]) -> Non
     shown.expect(b"0 is one\r\n1 is one\r\n2 is one\r\n33 99\r\n/dev/pts/")
     assert shown.wait() == 5
     assert os.ttyname(shown.slave).encode().split(b"/")[-1] != shown.text.strip()
-    assert termios.tcgetattr(shown.slave) == shown.before
+    shown.expect_modes_back()
     init.expect_nothing_left()
 
 
@@ -136,7 +62,7 @@ def test_keys_pass_raw_and_modes_come_back(init: Init, screen: Callable[..., Scr
     shown.type(b"\x03\x1a\x04\x11")
     shown.expect(b"03 1a 04 11")
     assert shown.wait() == 0
-    assert termios.tcgetattr(shown.slave) == shown.before
+    shown.expect_modes_back()
 
 
 def test_interrupt_key(init: Init, screen: Callable[..., Screen]) -> None:
@@ -144,7 +70,7 @@ def test_interrupt_key(init: Init, screen: Callable[..., Screen]) -> None:
     shown.expect(b"ready")
     shown.type(b"\x03")
     assert shown.wait() == 130
-    assert termios.tcgetattr(shown.slave) == shown.before
+    shown.expect_modes_back()
     init.expect_nothing_left()
 
 
@@ -190,7 +116,7 @@ def test_signals_end_the_call_and_modes_come_back(
     shown.expect(b"ready")
     os.kill(shown.pid, number)
     assert shown.wait() == 128 + number
-    assert termios.tcgetattr(shown.slave) == shown.before
+    shown.expect_modes_back()
     init.expect_nothing_left()
 
 
@@ -202,7 +128,7 @@ def test_modes_come_back_when_the_sidecar_is_lost(
     parent = next(pid for pid in init.left() if (stat_of(pid) or ("", 0))[1] == init.pid)
     os.kill(parent, signal.SIGKILL)
     assert shown.wait() == 125
-    assert termios.tcgetattr(shown.slave) == shown.before
+    shown.expect_modes_back()
 
 
 def test_only_terminals_become_the_tools(
@@ -222,7 +148,7 @@ def test_output_alone_on_a_terminal_comes_through_a_pipe(
     shown = screen(shell(init, "</dev/null", "sh", "-c", tool))
     assert shown.wait() == 3
     assert shown.text == b"".join(b"%d\r\ne%d\r\n" % (n, n) for n in range(1, 3001))
-    assert termios.tcgetattr(shown.slave) == shown.before
+    shown.expect_modes_back()
 
 
 def test_input_alone_on_a_terminal_keeps_its_modes(
@@ -237,7 +163,7 @@ def test_input_alone_on_a_terminal_keeps_its_modes(
     shown.type(b"typo\x15text\n\x04")
     assert shown.wait() == 3
     assert output.read_bytes() == b"ready\ntext\n"
-    assert termios.tcgetattr(shown.slave) == shown.before
+    shown.expect_modes_back()
 
 
 @pytest.mark.parametrize("streams", ["", "</dev/null", ">/dev/null", "2>/dev/null", "<&-"])
@@ -252,92 +178,6 @@ def test_a_tool_never_gets_our_terminal(
     assert os.ttyname(shown.slave) not in links
 
 
-BASH = ["env", "PS1=next>", "bash", "--norc", "--noprofile", "-i"]
-
-
-@pytest.mark.parametrize("streams", ["", ">{out}", "</dev/null"])
-def test_a_job_in_the_background_goes_on(
-    init: Init, screen: Callable[..., Screen], tmp_path: Path, streams: str
-) -> None:
-    """It neither reads keys nor changes modes, which would stop it."""
-    shown = screen(BASH)
-    argv = init.attach_argv("sh", "-c", f"sleep 0.5; echo done > {tmp_path}/mark; exit 3")
-    shown.type(
-        f"{' '.join(map(shlex.quote, argv))} {streams.format(out=tmp_path / 'out')} &\n".encode()
-    )
-    wait_for("the job", (tmp_path / "mark").exists)
-    shown.type(b"wait %1; echo status=$?.\n")
-    shown.expect(b"status=3.")
-    shown.type(b"exit\n")
-    shown.wait()
-
-
-def test_a_job_comes_forward(init: Init, screen: Callable[..., Screen], tmp_path: Path) -> None:
-    shown = screen(BASH)
-    tool = f"echo > {tmp_path}/mark; read line; echo got=$line.; exit 3"
-    shown.type(f"{' '.join(map(shlex.quote, init.attach_argv('sh', '-c', tool)))} &\n".encode())
-    wait_for("the job", (tmp_path / "mark").exists)
-    shown.type(b"fg\n")
-    shown.expect(b"attach.py")
-    wait_for("raw mode", lambda: not shown.echoes())
-    shown.type(b"hello\r")
-    shown.expect(b"got=hello.")
-    shown.expect(b"next>")
-    shown.type(b"echo status=$?.\n")
-    shown.expect(b"status=3.")
-    shown.type(b"exit\n")
-    shown.wait()
-
-
-def test_stop_key_stops_both_and_fg_goes_on(
-    init: Init, screen: Callable[..., Screen], tmp_path: Path
-) -> None:
-    shown = screen(BASH)
-    output = tmp_path / "out"
-    tool = "echo ready; read line; echo got=$line.; exit 3"
-    argv = " ".join(map(shlex.quote, init.attach_argv("sh", "-c", tool)))
-    shown.type(f"{argv} >{output}\n".encode())
-    wait_for("the tool", lambda: output.exists() and output.read_bytes())
-    shown.type(b"\x1a")
-    shown.expect(b"Stopped")
-    shown.expect(b"next>")
-    wait_for("a stopped tool", lambda: "T" in states(init))
-    shown.type(b"fg\n")
-    wait_for("a tool that runs", lambda: "T" not in states(init))
-    shown.expect(b"attach.py")
-    shown.type(b"hello\n")
-    wait_for("its output", lambda: b"got=hello." in output.read_bytes())
-    shown.expect(b"next>")
-    shown.type(b"echo status=$?.\n")
-    shown.expect(b"status=3.")
-    shown.type(b"exit\n")
-    shown.wait()
-
-
-def test_a_stop_gives_the_terminal_back_meanwhile(
-    init: Init, screen: Callable[..., Screen], tmp_path: Path
-) -> None:
-    shown = screen(BASH)
-    tool = "echo ready; read line; echo got=$line.; exit 3"
-    argv = " ".join(map(shlex.quote, init.attach_argv("sh", "-c", tool)))
-    shown.type(f"sh -c 'echo $$ > {tmp_path}/pid; exec \"$@\"' sh {argv}\n".encode())
-    shown.expect(b"ready\r\n")
-    assert not shown.echoes()
-    os.kill(int((tmp_path / "pid").read_text()), signal.SIGTSTP)
-    shown.expect(b"Stopped")
-    shown.expect(b"next>")
-    wait_for("a stopped tool", lambda: "T" in states(init))
-    shown.type(b"fg\n")
-    wait_for("raw mode", lambda: not shown.echoes())
-    shown.type(b"hello\r")
-    shown.expect(b"got=hello.")
-    shown.expect(b"next>")
-    shown.type(b"echo status=$?.\n")
-    shown.expect(b"status=3.")
-    shown.type(b"exit\n")
-    shown.wait()
-
-
 def test_a_terminal_that_hangs_up_ends_the_call(init: Init) -> None:
     master, slave = pty.openpty()
     argv = init.attach_argv("sh", "-c", "echo ready; exec sleep 1000")
@@ -347,7 +187,3 @@ def test_a_terminal_that_hangs_up_ends_the_call(init: Init) -> None:
     os.close(master)
     assert child.wait(GENEROUS) in {129, -signal.SIGHUP}
     init.expect_nothing_left()
-
-
-def states(init: Init) -> str:
-    return "".join(found[0] for pid in init.left() if (found := stat_of(pid)))
