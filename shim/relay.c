@@ -17,6 +17,7 @@
 enum {
 	CREDIT_STEP = 64 * 1024,
 	BACKGROUND_PAUSE = 250, /* after which a job in the background looks at its terminal */
+	FRONT_PAUSE = 1000,     /* after which one in front does: nothing else says that it is not */
 	LAST_WORDS = 100,       /* of silence, from a terminal that somebody keeps open */
 	LAST_MOVES = 1024,
 	END_PATIENCE = 10 * 1000,
@@ -168,10 +169,10 @@ static void move(struct running *run, int n)
 		account(run, n, flow_drain(flow));
 	else if (flow->have > 0)
 		write_plain(flow);
-	else if (n == INPUT)
-		read_input(run);
-	else
+	else if (n != INPUT)
 		flow_fill(flow, FRAME_PAYLOAD_LIMIT);
+	else if (!is_held_back(run))
+		read_input(run);
 }
 
 /* Passes an output's bytes on as they come, without a copy where the target takes them. */
@@ -318,12 +319,14 @@ static void open_flows(struct running *run, bool passed)
 
 static int pause_for(const struct running *run)
 {
-	bool waits = is_held_back(run) || (run->streams->screen && !screen_is_raw());
 	int64_t at = run->patience < run->job.stop_at ? run->patience : run->job.stop_at;
+	int64_t look = FOREVER;
 
-	if (waits && now() + BACKGROUND_PAUSE < at)
-		return BACKGROUND_PAUSE;
-	return until(at);
+	if (is_held_back(run) || (run->streams->screen && !screen_is_raw()))
+		look = now() + BACKGROUND_PAUSE;
+	else if (run->streams->screen)
+		look = now() + FRONT_PAUSE;
+	return until(look < at ? look : at);
 }
 
 /* One round: whatever is ready moves. */

@@ -22,6 +22,8 @@ from aifo_tasks.toolexec.terminal import Terminal
 _NAMES = ("standard input", "standard output", "standard error")
 _BACKGROUND_PAUSE = 250
 """Milliseconds after which a job in the background looks whether it has come forward."""
+_FRONT_PAUSE = 1000
+"""Milliseconds after which one in front looks whether it still is: nothing else says so."""
 
 _LAST_WORDS = 100
 """Milliseconds to wait for a pseudo-terminal's last output, when somebody keeps it open."""
@@ -170,6 +172,10 @@ class OwnStreams(Streams):
     @property
     def window(self) -> tuple[int, int]:
         return self._told[0]
+
+    @property
+    def pause(self) -> int | None:
+        return super().pause or (_FRONT_PAUSE if self._screen is not None else None)
 
     def started(self, master: int | None) -> None:
         super().started(master)

@@ -92,6 +92,13 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
         yield gate
 
 
+@pytest.fixture
+def before(tmp_path: Path) -> Iterator[Gate]:
+    """One that is passed before the tool starts, or its shell ends."""
+    with contextlib.closing(Gate(tmp_path / "before")) as gate:
+        yield gate
+
+
 def run(shown: Screen, command: str) -> None:
     """Type a command."""
     shown.type(command.encode() + b"\n")
@@ -147,6 +154,12 @@ READ = "read line; echo got=$line.; exit 3"
 
 def is_stopped(pid: int) -> bool:
     return (stat_of(pid) or "?")[0] == "T"
+
+
+def foreground_of(pid: int) -> int:
+    """The group in the foreground of a process's terminal."""
+    text = Path(f"/proc/{pid}/stat").read_text()
+    return int(text[text.rindex(")") + 2 :].split()[5])
 
 
 @pytest.mark.parametrize("streams", ["", ">out", "</dev/null"])
@@ -268,15 +281,39 @@ def test_from_the_front_to_the_background(way: Way, shell: Screen, gate: Gate) -
     expect_end(shell, 3)
 
 
-def test_a_job_that_no_shell_knows_of(way: Way, shell: Screen, gate: Gate, tmp_path: Path) -> None:
-    """Nobody would ever bring it forward: its tool gets what the kernel has for such."""
-    script = "trap 'echo >hung-up; exit' HUP; echo $$ >mark; read go <gate; read line"
-    run(shell, f"({way(script)} </dev/tty >/dev/tty 2>&1 &)")
-    shell.expect(b"next>")
-    gate.open()
-    wait_for("the signal", (tmp_path / "hung-up").exists)
-    tool = int((tmp_path / "mark").read_text())
+UNKNOWN = "trap 'echo >hung-up; exit' HUP; echo $$ >mark; read go <gate; read line"
+
+
+def expect_hang_up(directory: Path) -> None:
+    """Nobody would ever bring it forward: the tool gets what the kernel has for such."""
+    wait_for("the signal", (directory / "hung-up").exists)
+    tool = int((directory / "mark").read_text())
     wait_for("the tool's end", lambda: stat_of(tool) is None)
+
+
+def test_a_job_that_no_shell_knows_of(
+    way: Way, shell: Screen, gate: Gate, before: Gate, tmp_path: Path
+) -> None:
+    run(shell, f"({{ read go <before; {way(UNKNOWN)} </dev/tty >/dev/tty 2>&1; }} &)")
+    shell.expect(b"next>")
+    before.open()
+    gate.open()
+    expect_hang_up(tmp_path)
+
+
+def test_a_job_whose_shell_forgets_it(
+    way: Way, shell: Screen, gate: Gate, before: Gate, tmp_path: Path
+) -> None:
+    """It began in front, and no signal says that it is there no more."""
+    run(shell, f"({way(UNKNOWN)} </dev/tty >/dev/tty 2>&1 & read go <before)")
+    gate.wait()
+    wait_for("raw mode", shell.is_raw)
+    before.open()
+    shell.expect(b"next>")
+    tool = int((tmp_path / "mark").read_text())
+    wait_for("the tool's place", lambda: foreground_of(tool) != tool)
+    gate.open()
+    expect_hang_up(tmp_path)
 
 
 def test_a_stop_that_cannot_be_refused(way: Way, tmp_path: Path) -> None:
