@@ -18,6 +18,7 @@ enum {
 	CREDIT_STEP = 64 * 1024,
 	BACKGROUND_PAUSE = 250, /* after which a job in the background looks at its terminal */
 	FRONT_PAUSE = 1000,     /* after which one in front does: nothing else says that it is not */
+	ALIVE_PAUSE = 5 * 1000, /* after which the proxy hears from us although our reader waits */
 	LAST_WORDS = 100,       /* of silence, from a terminal that somebody keeps open */
 	LAST_MOVES = 1024,
 	END_PATIENCE = 10 * 1000,
@@ -34,7 +35,8 @@ struct running {
 	int master;      /* of the tool's terminal; -1 when we have none */
 	uint32_t credit; /* for stdin in frames */
 	uint32_t owed[STREAMS];
-	uint32_t coming; /* of the payload of an output's frame, for the flow `into` */
+	int64_t alive_at; /* when the proxy is to hear from us; FOREVER while nobody keeps us */
+	uint32_t coming;  /* of the payload of an output's frame, for the flow `into` */
 	int into;
 	struct job job;
 	int64_t patience; /* when we stop waiting for the proxy */
@@ -57,16 +59,37 @@ static void tell(const struct running *run, uint8_t type, const void *payload, u
 	(void)send_frame(run->link->fd, type, payload, length, -1);
 }
 
-static void tell_credit(struct running *run, int stream, size_t written)
+static void tell_credit(struct running *run, int stream)
 {
 	unsigned char payload[5] = {(unsigned char)stream};
 
-	run->owed[stream] += (uint32_t)written;
-	if (run->owed[stream] < CREDIT_STEP)
-		return;
 	store32(payload + 1, run->owed[stream]);
 	tell(run, FRAME_CREDIT, payload, sizeof payload);
 	run->owed[stream] = 0;
+}
+
+static int stream_of(int flow)
+{
+	return 1 + flow - FRAMED_OUTPUT;
+}
+
+/* Whoever reads what we write takes his time, as one before a pager does: credit, be it for no
+ * byte, tells the proxy that we live. */
+static void tell_alive(struct running *run)
+{
+	bool waits = false;
+
+	for (int n = FRAMED_OUTPUT; n < FLOWS; n++) {
+		if (run->flows[n].have == 0)
+			continue;
+		waits = true;
+		if (now() >= run->alive_at)
+			tell_credit(run, stream_of(n));
+	}
+	if (!waits)
+		run->alive_at = FOREVER;
+	else if (run->alive_at == FOREVER || now() >= run->alive_at)
+		run->alive_at = now() + ALIVE_PAUSE;
 }
 
 /* As the tool itself would have ended, had it written there. */
@@ -89,9 +112,13 @@ static noreturn void unwritable(const struct running *run)
 
 static void account(struct running *run, int n, long written)
 {
+	int stream = stream_of(n);
+
 	if (written < 0)
 		unwritable(run);
-	tell_credit(run, 1 + n - FRAMED_OUTPUT, (size_t)written);
+	run->owed[stream] += (uint32_t)written;
+	if (run->owed[stream] >= CREDIT_STEP)
+		tell_credit(run, stream);
 }
 
 /* A terminal or the tool's pipe has gone: so has the other end. */
@@ -317,16 +344,20 @@ static void open_flows(struct running *run, bool passed)
 		open_pipes(run);
 }
 
+static int64_t earlier(int64_t left, int64_t right)
+{
+	return left < right ? left : right;
+}
+
 static int pause_for(const struct running *run)
 {
-	int64_t at = run->patience < run->job.stop_at ? run->patience : run->job.stop_at;
-	int64_t look = FOREVER;
+	int64_t look = FOREVER, at = earlier(run->alive_at, earlier(run->patience, run->job.stop_at));
 
 	if (is_held_back(run) || (run->streams->screen && !screen_is_raw()))
 		look = now() + BACKGROUND_PAUSE;
 	else if (run->streams->screen)
 		look = now() + FRONT_PAUSE;
-	return until(look < at ? look : at);
+	return until(earlier(look, at));
 }
 
 /* One round: whatever is ready moves. */
@@ -372,12 +403,14 @@ int relay(struct link *link, struct streams *streams, bool passed, struct window
 		},
 		.signals = signals_descriptor(),
 		.patience = FOREVER,
+		.alive_at = FOREVER,
 	};
 	open_flows(&run, passed);
 	streams_passed(streams);
 	job_look(&run.job);
 	for (take_frames(&run); !run.over; take_frames(&run)) {
 		step(&run);
+		tell_alive(&run);
 		job_look(&run.job);
 		if (now() >= run.patience)
 			lost(&run, "the tool-exec proxy does not answer");

@@ -21,8 +21,9 @@ class Limits:
     """Counts, seconds and bytes.
 
     ``progress`` is how long a request may stand still while it comes in, ``write`` how long a
-    client may take nothing of what waits for it, ``drain`` how long calls may go on when the
-    proxy is told to end. ``calls`` run at once, further ones wait in order.
+    client may take nothing of what waits for it and not say either that it lives, ``drain`` how
+    long calls may go on when the proxy is told to end. ``calls`` run at once, further ones wait
+    in order.
     """
 
     connections: int = 2048

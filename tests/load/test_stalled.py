@@ -13,6 +13,7 @@ from tests.load.downloads import Download, Pace
 from tests.load.way import LONG, Report, Way, several, shown
 
 LIMITS = {"AIFO_TOOLEXEC_WRITE": "3"}
+"""Less than the seconds after which a shim says that it lives although its reader waits."""
 
 
 def asked(proxy: Proxy, script: str, version: int) -> socket.socket:

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import queue
 import signal
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from aifo_tasks.toolexec.frames import Exit, Frame, Type
+from aifo_tasks.toolexec.frames import Decoder, Exit, Frame, Type
 from tests.native.proxying import SWITCHING, Proxy, Request, answer
 from tests.native.running import GENEROUS, Init, stat_of, wait_for
 from tests.native.shims import Shims
@@ -156,6 +157,30 @@ def test_a_stalled_reader_keeps_no_shim_from_ending(shims: Shims, proxy: Proxy, 
     time.sleep(0.3)  # the end is taken
     child.send_signal(signal.SIGTERM)
     assert child.wait(GENEROUS) == -signal.SIGTERM
+
+
+def test_a_reader_that_takes_its_time(shim_binary: Path, sidecar: Init, short_path: Path) -> None:
+    """A person before a pager is no client that has stalled: the proxy hears that we live."""
+    words: queue.SimpleQueue[Frame] = queue.SimpleQueue()
+
+    def send(link: socket.socket, _: Request) -> None:
+        decoder = Decoder()
+        link.sendall(SWITCHING + Frame(type=Type.STDERR, payload=bytes(65536)).encode() * 2)
+        while data := link.recv(4096):
+            for frame in decoder.feed(data):
+                words.put(frame)
+
+    (short_path / "bin").mkdir()
+    with (
+        Proxy(sidecar) as proxy,
+        contextlib.closing(Shims(shim_binary, short_path / "bin", proxy)) as shims,
+    ):
+        proxy.script.put(send)
+        child = shims.popen("true", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert child.stderr is not None
+        assert words.get(timeout=GENEROUS) == Frame(type=Type.CREDIT, payload=b"\2\0\1\0\0")
+        child.stderr.read(4096)
+        assert words.get(timeout=GENEROUS) == Frame(type=Type.CREDIT, payload=b"\2\0\0\x10\0")
 
 
 def test_a_reader_that_leaves_ends_the_tool(shims: Shims, proxy: Proxy) -> None:
