@@ -117,7 +117,7 @@ def publish_argv(spec: PublishSpec, metadata: str, client: Argv = DOCKER) -> Arg
     words += ["--platform", ",".join(spec.platforms)]
     # the times in it are the source's, not now; a push by buildx would go through the engine's
     # own images, and take an older one of that name
-    output = _fields(
+    output = fields(
         "type=oci", f"name={spec.build.tag}", f"dest={spec.archive}", "rewrite-timestamp=true"
     )
     words += [*_option("--metadata-file", metadata), "--output", output]
@@ -155,7 +155,7 @@ def _inputs(spec: BuildSpec) -> Iterator[str]:
     yield from _flag("--no-cache", spec.no_cache)
     yield from _options("--label", _pairs(spec.labels))
     yield from _options("--build-arg", _variables(spec.arguments))
-    yield from _options("--secret", [_secret(name, str(path)) for name, path in spec.secrets])
+    yield from _options("--secret", [secret(name, str(path)) for name, path in spec.secrets])
     yield from _options("--build-context", [f"{name}={path}" for name, path in spec.contexts])
     yield from ("--file", "-", str(spec.context))
 
@@ -276,12 +276,14 @@ def _variables(pairs: Sequence[tuple[str, str]]) -> list[str]:
     return [name if name in PROXIES else f"{name}={value}" for name, value in pairs]
 
 
-def _secret(name: str, path: str) -> str:
-    return _fields(f"id={name}", f"src={path}")
+def secret(name: str, path: str) -> str:
+    """A secret from a file, in buildx's words."""
+    return fields(f"id={name}", f"src={path}")
 
 
-def _fields(*fields: str) -> str:
-    return ",".join(_csv(field) for field in fields)
+def fields(*words: str) -> str:
+    """Several ``name=value`` in one of buildx's words."""
+    return ",".join(_csv(word) for word in words)
 
 
 def _csv(field: str) -> str:

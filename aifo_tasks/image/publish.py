@@ -79,7 +79,7 @@ def publish(engine: Engine, publisher: Publisher, image: Image, order: Order) ->
     recipe = recipes.recipe(image, version=base.version, base=base.digest, platform=platform)
     build.say(image, base, f"for {platform}" + (f"; {goal.why}" if goal.why else ""))
     spec = build.build_spec(image, base, recipe, goal.platforms, no_cache=order.no_cache)
-    arguments = (*spec.arguments, (EPOCH, os.environ.get(EPOCH) or "0"))
+    arguments = (*spec.arguments, epoch())
     spec = dataclasses.replace(spec, tag=goal.reference, arguments=arguments)
     content = None
     if goal.kind == "engine":
@@ -113,6 +113,11 @@ def _sent(
             content = _pushed(engine, publisher, archive, goal, content)
             log.step(goal.reference, f"pushed{_at(content)}")
         return content
+
+
+def epoch() -> tuple[str, str]:
+    """The build argument that holds the time of everything in the image."""
+    return EPOCH, os.environ.get(EPOCH) or "0"
 
 
 def check_platforms(buildable: tuple[str, ...], wanted: tuple[str, ...]) -> None:
@@ -179,8 +184,8 @@ def _built(
         platforms=goal.platforms,
         archive=archive,
         builder=order.builder,
-        cache_from=tuple(map(_cache_from, order.cache_from)),
-        cache_to=tuple(map(_cache_to, order.cache_to)),
+        cache_from=tuple(map(cache_from, order.cache_from)),
+        cache_to=tuple(map(cache_to, order.cache_to)),
         attest=order.attest,
     )
     digest = publisher.publish(wanted, _progress(goal))
@@ -249,14 +254,15 @@ def _at(content: oci.Content | None) -> str:
     return f", {content.digest}" if content is not None else ""
 
 
-def _cache_from(word: str) -> str:
+def cache_from(word: str) -> str:
     """buildx's own words as they are; else a directory or a registry's reference."""
     if "=" in word:
         return word
     return f"type=local,src={word}" if _is_directory(word) else f"type=registry,ref={word}"
 
 
-def _cache_to(word: str) -> str:
+def cache_to(word: str) -> str:
+    """The same for where layers go."""
     if "=" in word:
         return word
     kind = f"type=local,dest={word}" if _is_directory(word) else f"type=registry,ref={word}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aifo_tasks.errors import EngineError
@@ -14,6 +15,8 @@ from aifo_tasks.tasks.actions import ToolAction
 if TYPE_CHECKING:
     from aifo_tasks.engine.api import Engine
     from aifo_tasks.engine.publishing import Publisher
+    from aifo_tasks.image.publish import Order
+    from aifo_tasks.model import Toolchain
 
 VARIABLES = ("PLATFORMS", "PUSH", "REGISTRY", "TAG", "ATTEST", "BUILDER", "CACHE_FROM", "CACHE_TO")
 """Any of them makes a build one that is published, or one of another name or platform."""
@@ -38,6 +41,16 @@ def task_publish_image() -> Iterator[dict[str, Any]]:
         }
 
 
+def task_bake() -> dict[str, Any]:
+    """print the builds of images as a file for docker buildx bake"""
+    names = (name for name in VARIABLES if name != "BUILDER")
+    return {
+        "actions": [ToolAction(bake, interactive=True)],
+        "params": variables.params("TOOLCHAINS", *names, "NO_CACHE"),
+        "meta": {"aifo": {"quiet": True}},
+    }
+
+
 def is_asked(options: Mapping[str, Any]) -> bool:
     """True when a task's options ask for more than the image in the engine under its name."""
     return any(options[name] != default for name, default in _DEFAULTS.items())
@@ -49,33 +62,59 @@ def publish(kind: str, *, push: bool, pull: str, no_cache: bool, yes: bool, **op
     ``options`` are all of the task's.
     """
     from aifo_tasks.image import publish as images
-    from aifo_tasks.image.target import PREFIX, Wish
     from aifo_tasks.tasks import locks
 
     toolchain = project.toolchain(kind)
     assert pull in {"auto", "never", "always"}, pull
     engine, publisher = connect("publish_image", consent=yes)
+    order = _order(
+        toolchain, {**options, "push": push, "pull": pull, "no_cache": no_cache}, consent=yes
+    )
+    done = images.publish(engine, publisher, toolchain.image, order)
+    locks.record(publisher, toolchain, done)
+
+
+def bake(*, toolchains: Sequence[str], **options: Any) -> None:
+    """Print the bake file of these toolchains, or of all."""
+    from aifo_tasks import native
+    from aifo_tasks.engine import bake as files
+    from aifo_tasks.image import bake as images
+
+    targets = {}
+    for word in toolchains or [each.short for each in project.config().toolchains]:
+        toolchain = project.toolchain(word)
+        order = _order(toolchain, {**options, "pull": "auto", "builder": "default"}, consent=False)
+        own = f"linux/{native.host_architecture()}"
+        targets[toolchain.short] = images.baked(toolchain.image, order, own=own)
+    sys.stdout.write(files.text(targets))
+    sys.stdout.flush()
+
+
+def _order(toolchain: Toolchain, options: Mapping[str, Any], *, consent: bool) -> Order:
+    """What a task's options ask for."""
+    from aifo_tasks.image.publish import Order
+    from aifo_tasks.image.target import PREFIX, Wish
+
     registry = options["registry"]
     named = registry or variables.resolve("REGISTRY").source is not Source.DEFAULT
-    order = images.Order(
-        wish=Wish(
-            platforms=tuple(options["platforms"]),
-            push=push,
-            registry=registry if named else None,
-            prefix=os.environ.get(PREFIX, ""),
-            tag=options["tag"] or toolchain.image.tag,
-        ),
+    wish = Wish(
+        platforms=tuple(options["platforms"]),
+        push=options["push"],
+        registry=registry if named else None,
+        prefix=os.environ.get(PREFIX, ""),
+        tag=options["tag"] or toolchain.image.tag,
+    )
+    return Order(
+        wish=wish,
         prefixes=project.prefixes(),
         builder=options["builder"],
         cache_from=tuple(options["cache_from"]),
         cache_to=tuple(options["cache_to"]),
         attest=options["attest"],
-        no_cache=no_cache,
-        pull=pull,  # type: ignore[arg-type]
-        consent=yes,
+        no_cache=options["no_cache"],
+        pull=options["pull"],
+        consent=consent,
     )
-    done = images.publish(engine, publisher, toolchain.image, order)
-    locks.record(publisher, toolchain, done)
 
 
 def connect(subject: str, *, consent: bool) -> tuple[Engine, Publisher]:

@@ -123,9 +123,9 @@ class Project:
         (self.path / relative).write_text(text, encoding="utf-8")
 
 
-def docker(*words: str, check: bool = True) -> str:
+def docker(*words: str, check: bool = True, cwd: Path | None = None) -> str:
     """What a docker command prints; DOCKER_HOST names the engine."""
-    done = subprocess.run(["docker", *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(["docker", *words], cwd=cwd, capture_output=True, text=True, check=False)
     assert not check or done.returncode == 0, done.stderr
     return done.stdout
 

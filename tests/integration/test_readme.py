@@ -14,8 +14,9 @@ import pytest
 
 from aifo_tasks.config import load
 from tests.integration.installing import CASES, CPP
-from tests.integration.project import BIN, ROOT, Project
+from tests.integration.project import BIN, ROOT, Project, docker
 from tests.integration.proxied import running
+from tests.integration.registries import Registry
 from tests.integration.small import Small
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -85,6 +86,17 @@ def test_a_lock_is_kept_to(small: Small) -> None:
         _, _, *words = shlex.split(line.replace(":node", ":small"), comments=True)
         done = small.doit(*words)
         assert done.returncode == 0, (words, done.stderr)
+
+
+def test_an_image_is_published_and_baked(small: Small, registry: Registry) -> None:
+    (block,) = [block for block in blocks("sh") if block.startswith("doit run publish_image")]
+    text = block.replace("registry.example", registry.host).replace("node", "small")
+    publish, bake = text.splitlines()
+    done = small.doit(*shlex.split(publish)[2:])
+    assert done.returncode == 0, done.stderr
+    words, _, said = bake.partition(">bake.json")
+    (small.path / "bake.json").write_text(small.doit(*shlex.split(words)[2:]).stdout)
+    docker(*shlex.split(said.partition("docker ")[2]), "--print", cwd=small.path)
 
 
 def test_the_settings_for_plain_doit_are_those_of_the_examples() -> None:
