@@ -29,7 +29,7 @@ class Project:
         if example is None:
             path.mkdir()
             return
-        ignored = shutil.ignore_patterns("node_modules", ".pnpm-store", ".aifo")
+        ignored = shutil.ignore_patterns("node_modules", ".pnpm-store", ".aifo", "target", "*.so")
         shutil.copytree(ROOT / "examples" / example, path, ignore=ignored)
 
     def start(

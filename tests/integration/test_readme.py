@@ -18,6 +18,7 @@ from tests.integration.project import BIN, ROOT, Project, docker
 from tests.integration.proxied import running
 from tests.integration.registries import Registry
 from tests.integration.small import Small
+from tests.integration.test_mixed import MIXED
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -106,8 +107,9 @@ def test_the_settings_for_plain_doit_are_those_of_the_examples() -> None:
 
 
 def test_the_examples_are_those_that_are_run() -> None:
-    """test_installs and test_caches run each as README does."""
+    """test_installs, test_caches and test_mixed run each as README does."""
     (block,) = [block for block in blocks("sh") if "# npm-app" in block]
+    assert re.search(rf"^doit {re.escape(shlex.join(MIXED))} +# mixed\b", block, re.MULTILINE)
     for case in (*CASES, CPP):
         words = f"doit run toolchain:{case.kind} -- {shlex.join(case.works)}"
         assert re.search(rf"^{re.escape(words)} +# {case.example}\b", block, re.MULTILINE)
