@@ -185,7 +185,7 @@ class Running:
             return [pid for pid in found if (stat_of(pid) or ("", 0))[1] not in found]
 
         (found,) = wait_for("the tool", tool)  # which started before it had its environment
-        return found
+        return int(found)
 
     def _start(self, request: Request) -> None:
         tty = request.one("tty") if request.all("tty") else b"0,0,0"
