@@ -146,9 +146,9 @@ def tag_argv(reference: str, name: str, client: Argv = DOCKER) -> Argv:
     return (*client, "image", "tag", reference, name)
 
 
-def retag_argv(source: str, tags: Sequence[str], client: Argv = DOCKER) -> Argv:
-    """Further names for what a registry has, which nobody downloads for it."""
-    return (*client, "buildx", "imagetools", "create", *_options("--tag", tags), source)
+def retag_argv(sources: Sequence[str], tags: Sequence[str], client: Argv = DOCKER) -> Argv:
+    """Further names for what a registry has, several joined into one; nobody downloads it."""
+    return (*client, "buildx", "imagetools", "create", *_options("--tag", tags), *sources)
 
 
 def _inputs(spec: BuildSpec) -> Iterator[str]:

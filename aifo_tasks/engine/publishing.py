@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from aifo_tasks import log, process
@@ -86,10 +87,28 @@ class Publisher:
 
     def retag(self, source: str, *tags: str) -> None:
         """Give what a registry has under ``source`` further names in it."""
+        self.merge([source], *tags)
+
+    def merge(self, sources: Sequence[str], *tags: str) -> None:
+        """Put what a registry has under several names together under each of these."""
         try:
-            process.change(preview.retag_argv(source, tags, self._client))
+            process.change(preview.retag_argv(sources, tags, self._client))
         except ProcessError as error:
-            raise explained(source, error.tail) from None
+            raise explained(sources[0], error.tail) from None
+
+    def labels(self, reference: str) -> Mapping[str, Mapping[str, str]] | None:
+        """The labels of what a registry has, by platform; None when it has nothing."""
+        argv = [*self._client, "buildx", "imagetools", "inspect"]
+        try:
+            said = process.run([*argv, "--format", "{{json .Image}}", reference]).stdout
+        except ProcessError as error:
+            refused = explained(reference, error.tail)
+            if isinstance(refused, NotFoundError):
+                return None
+            raise refused from None
+        found = json.loads(said)
+        images = [found] if "architecture" in found else list(found.values())
+        return {_platform(each): (each.get("config") or {}).get("Labels") or {} for each in images}
 
 
 def explained(subject: str, said: str, *, otherwise: str = "", hint: str = "") -> EngineError:
@@ -117,6 +136,12 @@ def explained(subject: str, said: str, *, otherwise: str = "", hint: str = "") -
     if _NOT_THERE.search(cause):
         return NotFoundError(subject, end)
     return EngineError(subject, otherwise or end, hint=hint)
+
+
+def _platform(config: Mapping[str, str]) -> str:
+    parts = (config.get("os"), config.get("architecture"), config.get("variant"))
+    name = "/".join(part for part in parts if part)
+    return "linux/arm64" if name == "linux/arm64/v8" else name
 
 
 def _end(cause: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 CREATORS: Mapping[str, tuple[str, ...]] = {
     "sidecars": ("task_toolchain", "task_sidecar", "task_sidecar_stop"),
     "images": ("task_build_image", "task_rebuild_image", "task_render_image"),
-    "publishing": ("task_publish_image", "task_bake"),
+    "publishing": ("task_publish_image", "task_merge_image", "task_bake"),
     "locks": ("task_lock", "task_outdated"),
     "installs": ("task_install",),
     "caches": (

@@ -38,8 +38,7 @@ def run(
     """
     from aifo_tasks.session import code as codes
 
-    language = project.config().language(code)
-    assert language is not None, code
+    language = project.language(code)
     if not file:
         hint = f"doit run run_code:{code} FILE={language.file}"
         raise UsageError("FILE", "which file is to run?", hint=hint)

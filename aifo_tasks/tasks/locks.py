@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from aifo_tasks import files, log
+from aifo_tasks import files, locked, log
 from aifo_tasks.errors import ConfigError, LockError
 from aifo_tasks.locked import NAME, Lock
 from aifo_tasks.model import Toolchain
@@ -97,6 +97,17 @@ def record(publisher: Publisher, toolchain: Toolchain, done: Published) -> None:
             log.warn(NAME, f"not written: {error.sentence}")
             return
         _write(kept.holding(entry))
+
+
+def record_merged(toolchain: Toolchain, done: locked.Published) -> None:
+    """Write what was merged into a lock that names the toolchain, unless LOCKED=1."""
+    if variables.flag("LOCKED"):
+        return
+    with _alone() as before:
+        _refuse_problems()
+        found = before.toolchain(toolchain.kind) if before is not None else None
+        if before is not None and found is not None:
+            _write(before.holding(locked.pushed(found, done)))
 
 
 def _chosen(words: Sequence[str]) -> list[Toolchain]:

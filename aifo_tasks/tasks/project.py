@@ -98,16 +98,29 @@ def choice(
 
     With LOCKED=1 raises LockError for what the lock does not name.
     """
-    chosen, found = declared(word, images=images, specs=specs), config()
-    if found.lock_problems:
-        raise ConfigError(found.lock_problems, file=locked.NAME)
+    chosen = declared(word, images=images, specs=specs)
+    return replace(chosen, toolchain=_pinned(chosen.toolchain))
+
+
+def language(code: str) -> Language:
+    """The language of a declared code, its image on the base that toolchains.lock names."""
+    found = config().language(code)
+    assert found is not None, code
+    same = (each for each in config().toolchains if each.image == found.image)
+    kind = next((each.kind for each in same), f"code-{found.code}")
+    return replace(found, image=_pinned(Toolchain(kind=kind, image=found.image)).image)
+
+
+def _pinned(toolchain: Toolchain) -> Toolchain:
+    """On the base that toolchains.lock names; LockError with LOCKED=1 where it names another."""
+    if config().lock_problems:
+        raise ConfigError(config().lock_problems, file=locked.NAME)
     strict = variables.flag("LOCKED")
-    if found.lock is None and not strict:
-        return chosen
+    if config().lock is None and not strict:
+        return toolchain
     from aifo_tasks.image import pin
 
-    pinned = pin.pinned(found.lock, chosen.toolchain, strict=strict)
-    return replace(chosen, toolchain=pinned)
+    return pin.pinned(config().lock, toolchain, strict=strict)
 
 
 def declared(

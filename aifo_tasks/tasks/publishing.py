@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from aifo_tasks.engine.api import Engine
     from aifo_tasks.engine.publishing import Publisher
     from aifo_tasks.image.publish import Order
+    from aifo_tasks.image.target import Wish
     from aifo_tasks.model import Toolchain
 
 VARIABLES = ("PLATFORMS", "PUSH", "REGISTRY", "TAG", "ATTEST", "BUILDER", "CACHE_FROM", "CACHE_TO")
@@ -38,6 +39,18 @@ def task_publish_image() -> Iterator[dict[str, Any]]:
             "params": project.params(
                 *(name for name in VARIABLES if name != "PUSH"), "PULL", "NO_CACHE"
             ),
+        }
+
+
+def task_merge_image() -> Iterator[dict[str, Any]]:
+    """put what machines have pushed as TAG-amd64 and TAG-arm64 together under TAG"""
+    yield {"name": None, "doc": "put TAG-amd64, TAG-arm64 and so on together under TAG"}
+    for word, toolchain in project.words():
+        yield {
+            "name": word,
+            "doc": f"put {toolchain.image.name}:TAG-amd64, TAG-arm64 and so on together under TAG",
+            "actions": [ToolAction(merge, kind=word)],
+            "params": project.params("PLATFORMS", "REGISTRY", "TAG"),
         }
 
 
@@ -74,6 +87,18 @@ def publish(kind: str, *, push: bool, pull: str, no_cache: bool, yes: bool, **op
     locks.record(publisher, toolchain, done)
 
 
+def merge(kind: str, *, yes: bool, **options: Any) -> None:
+    """Make one image of the platforms that were pushed, and record it in a lock that names it."""
+    from aifo_tasks.image import merge as images
+    from aifo_tasks.tasks import locks
+
+    toolchain = project.toolchain(kind)
+    _, publisher = connect("merge_image", consent=yes)
+    done = images.merge(publisher, toolchain.image, _wish(toolchain, options, push=True))
+    if done is not None:
+        locks.record_merged(toolchain, done)
+
+
 def bake(*, toolchains: Sequence[str], **options: Any) -> None:
     """Print the bake file of these toolchains, or of all."""
     from aifo_tasks import native
@@ -93,19 +118,9 @@ def bake(*, toolchains: Sequence[str], **options: Any) -> None:
 def _order(toolchain: Toolchain, options: Mapping[str, Any], *, consent: bool) -> Order:
     """What a task's options ask for."""
     from aifo_tasks.image.publish import Order
-    from aifo_tasks.image.target import PREFIX, Wish
 
-    registry = options["registry"]
-    named = registry or variables.resolve("REGISTRY").source is not Source.DEFAULT
-    wish = Wish(
-        platforms=tuple(options["platforms"]),
-        push=options["push"],
-        registry=registry if named else None,
-        prefix=os.environ.get(PREFIX, ""),
-        tag=options["tag"] or toolchain.image.tag,
-    )
     return Order(
-        wish=wish,
+        wish=_wish(toolchain, options, push=options["push"]),
         prefixes=project.prefixes(),
         builder=options["builder"],
         cache_from=tuple(options["cache_from"]),
@@ -114,6 +129,21 @@ def _order(toolchain: Toolchain, options: Mapping[str, Any], *, consent: bool) -
         no_cache=options["no_cache"],
         pull=options["pull"],
         consent=consent,
+    )
+
+
+def _wish(toolchain: Toolchain, options: Mapping[str, Any], *, push: bool) -> Wish:
+    """Where a task's options want the image."""
+    from aifo_tasks.image.target import PREFIX, Wish
+
+    registry = options["registry"]
+    named = registry or variables.resolve("REGISTRY").source is not Source.DEFAULT
+    return Wish(
+        platforms=tuple(options["platforms"]),
+        push=push,
+        registry=registry if named else None,
+        prefix=os.environ.get(PREFIX, ""),
+        tag=options["tag"] or toolchain.image.tag,
     )
 
 

@@ -23,6 +23,13 @@ toolchains:
       base: [{{reference: "{base}:{{version}}", version: "1"}}]
       shims: true
     tools: [node]
+languages:
+  sh:
+    name: Shell
+    image: {{name: {name}-sh, context: image, base: [{{reference: "{base}:1", version: "1"}}]}}
+    extension: sh
+    file: code.sh
+    run: [sh, "{{file}}"]
 """
 DOCKERFILE = "ARG BASE\nFROM ${BASE}\nRUN uname -m > /machine\n"
 

@@ -84,6 +84,8 @@ def test_what_the_lock_does_not_name_is_refused(small: Small) -> None:
     told = small.doit("outdated")
     assert (told.returncode, "the Dockerfile changed" in told.stdout) == (1, True)
     assert "keeps toolchains.lock as it is" in small.doit("lock", "LOCKED=1").stderr
+    language = small.doit("run_code:sh", "FILE=a.sh", "LOCKED=1")
+    assert "toolchains.lock: does not name code-sh, and LOCKED=1" in language.stderr
     taken = small.doit("build_image:small", "LOCKED=1", "TOOLCHAIN_IMAGE=small=other:1")
     assert "toolchains.lock: does not name other:1 for small, and LOCKED=1" in taken.stderr
     assert small.lock.read_bytes() == before

@@ -64,6 +64,32 @@ def test_an_archive_is_valid_and_the_same_each_time(small: Small) -> None:
     assert f"Loaded image: {NAME}:latest" in docker("load", "--input", str(archive))
 
 
+def test_what_machines_pushed_one_by_one_becomes_one_image(
+    small: Small, registry: Registry
+) -> None:
+    target = f"REGISTRY={registry.host}/merged/"
+    name = f"{registry.host}/merged/{NAME}"
+    for platform in PLATFORMS:
+        tag = f"TAG=latest-{platform.removeprefix('linux/')}"
+        done = small.doit("publish_image:small", target, tag, f"PLATFORMS={platform}")
+        assert done.returncode == 0, done.stderr
+        alone = small.doit("merge_image", target, BOTH)
+        assert alone.returncode == (0 if platform == PLATFORMS[-1] else 1)
+    assert f"{name}:latest: merged, sha256:" in alone.stderr
+    found = raw(f"docker://{name}:latest")
+    content = oci.content("", json.dumps(found).encode())
+    assert tuple(content.platforms) == PLATFORMS
+    (recipe,) = [tag for tag in registry.tags(f"merged/{NAME}") if tag.startswith("recipe-")]
+    assert raw(f"docker://{name}:{recipe}") == found
+    assert f'reference: "{name}:latest"' in small.lock.read_text()
+
+    small.change("image/Dockerfile.j2", "RUN", "ENV A=1\nRUN")
+    other = small.doit("merge_image:small", target, BOTH)
+    assert other.returncode == 1
+    assert f"{name}:latest-amd64: was made of something else than is declared" in other.stderr
+    assert raw(f"docker://{name}:latest") == found
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [

@@ -58,8 +58,8 @@ def test_called_tasks() -> None:
     assert called_tasks(script) == ["a:b", "c", "e"]
 
 
-def test_both_workflows_are_there() -> None:
-    assert {path.name for path in WORKFLOWS} >= {"ci.yml", "pnpm-node-ci.yml"}
+def test_the_workflows_are_there() -> None:
+    assert {path.name for path in WORKFLOWS} >= {"ci.yml", "images.yml", "pnpm-node-ci.yml"}
 
 
 def test_every_called_task_exists(workflow: dict[str, Any], tasks: set[str]) -> None:
@@ -92,9 +92,38 @@ def test_ci_runs_the_commands_of_the_readme() -> None:
 
 
 def test_rights_and_concurrency(workflow: dict[str, Any]) -> None:
+    """Only what pushes images may write, and is not cancelled in the middle of it."""
     assert workflow["permissions"] == {"contents": "read"}
-    assert workflow["concurrency"]["cancel-in-progress"] is True
-    assert all("permissions" not in job for job in workflow["jobs"].values())
+    publishes = workflow["name"] == "images"
+    assert workflow["concurrency"]["cancel-in-progress"] is not publishes
+    more = [job["permissions"] for job in workflow["jobs"].values() if "permissions" in job]
+    count = len(workflow["jobs"]) if publishes else 0
+    assert more == [{"contents": "read", "packages": "write"}] * count
+
+
+def test_no_credential_stays_and_none_is_on_a_command_line(workflow: dict[str, Any]) -> None:
+    for job in workflow["jobs"].values():
+        scripts = [step.get("run", "") for step in job["steps"]]
+        assert not any("${{" in script for script in scripts)
+        assert all(
+            step["with"]["persist-credentials"] is False
+            for step in job["steps"] if "actions/checkout" in step.get("uses", "")
+        )  # fmt: skip
+        if any("docker login" in script for script in scripts):
+            assert job["steps"][-1] == {"if": "always()", "run": "docker logout ghcr.io"}
+
+
+def test_images_are_built_on_machines_of_their_own_platform_and_merged() -> None:
+    found = YAML(typ="safe").load(CHECKOUT / ".github" / "workflows" / "images.yml")
+    publish, merge = found["jobs"]["publish"], found["jobs"]["merge"]
+    runners = {each["arch"]: each["runner"] for each in publish["strategy"]["matrix"]["include"]}
+    assert runners == {"amd64": "ubuntu-24.04", "arm64": "ubuntu-24.04-arm"}
+    assert merge["needs"] == "publish"
+    called = [task for step in steps(found) for task in called_tasks(step.get("run", ""))]
+    assert called == ["publish_image", "merge_image"]
+    (line,) = [step["run"] for step in merge["steps"] if "merge_image" in step.get("run", "")]
+    platforms = ",".join(f"linux/{name}" for name in runners)
+    assert shlex.split(line)[-1] == f"PLATFORMS={platforms}"
 
 
 def test_actions_are_pinned_to_a_major_version(workflow: dict[str, Any]) -> None:

@@ -207,7 +207,7 @@ def test_caches_attestations_and_another_builder() -> None:
 
 def test_loading_and_naming_again() -> None:
     assert preview.load_argv("a.tar") == ("docker", "load", "--input", "a.tar")
-    assert preview.retag_argv("r/a@sha256:0", ["r/a:1", "r/a:2"]) == (
+    assert preview.retag_argv(["r/a@sha256:0"], ["r/a:1", "r/a:2"]) == (
         *("docker", "buildx", "imagetools", "create"),
         *("--tag", "r/a:1", "--tag", "r/a:2", "r/a@sha256:0"),
     )
