@@ -21,9 +21,10 @@ from aifo_tasks.model import PROXIES
 
 Argv = tuple[str, ...]
 DOCKER: Argv = ("docker",)
-_LOAD = "type=docker,compression=zstd,compression-level=1"
+_LOAD = "type=docker,compression=zstd,compression-level=1,oci-mediatypes=true"
 """Into the engine. A containerd store keeps layers compressed, and gzip takes longer than most
-builds; the others do not care."""
+builds; of zstd only OCI's types are known to every engine that loads what another saved. Other
+stores do not care."""
 
 ARCHIVE_TARGET = "/aifo-volume"
 """Where a volume is mounted while its content is read or written."""

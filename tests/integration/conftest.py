@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from aifo_tasks.engine import private
 from tests.integration.project import Project
 from tests.integration.registries import Registry, second_engine, small_roots
 from tests.integration.small import Roots, Small, put
@@ -89,3 +92,17 @@ def small(small_base: str, tmp_path: Path) -> Iterator[Small]:
     project = Small(tmp_path / "p", small_base)
     yield project
     project.remove()
+
+
+@pytest.fixture
+def private_engine() -> Iterator[private.Private]:
+    """A private engine that is not started; its directory's name is short for socket paths."""
+    top = Path(tempfile.mkdtemp(prefix="aifo-e"))
+    one = private.Private(
+        data_root=top / "data", run_dir=top / "run", bridge=f"aifo{os.getpid() % 100000}"
+    )
+    try:
+        yield one
+    finally:
+        private.stop(one)
+        shutil.rmtree(top)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.installing import CASES, CPP, NOTHING, Case, Installed
+from aifo_tasks.engine import private
+from tests.integration.installing import CASES, CPP, NOTHING, TOOLCHAINS, Case, Installed
+from tests.integration.project import docker
 
 
 def case(name: str) -> Case:
@@ -60,26 +63,44 @@ def test_go_compiles_nothing_twice(project: Installed) -> None:
 
 @named("cargo")
 def test_cargo_downloads_nothing_twice(project: Installed) -> None:
-    """Its two volumes move to an engine that has seen no registry, for another project."""
+    """What it compiles it has; the build tells of each."""
     first = project.doit("run", "install:rust")
     assert first.returncode == 0, first.stderr
-    archive = project.path.parent / "rust.tar"
-    exported = project.doit("run", "export_cache:rust", f"FILE={archive}")
-    assert exported.returncode == 0, exported.stderr
-    project.forget(caches=True)
+    project.forget()
+    project.declare("network: none")
+    build = project.call("cargo", "build", "--verbose")
+    assert build.returncode == 0, build.stderr
+    assert {"Compiling fnv", "Compiling lexopt"} <= set(re.findall(r"Compiling \w+", build.stderr))
+    assert "Download" not in build.stderr
+    again = project.call("cargo", "build", "--verbose")
+    assert "Compiling" not in again.stderr
+    assert again.stderr.count("Fresh ") == 3
 
+
+@named("uv")
+def test_a_cache_moves_to_another_engine(
+    project: Installed, private_engine: private.Private, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which has seen no package registry, for another project that has no network."""
+    assert project.doit("run", "warm_cache:python").returncode == 0
+    archive = project.path.parent / "python.tar"
+    exported = project.doit("run", "export_cache:python", f"FILE={archive}")
+    assert exported.returncode == 0, exported.stderr
     other = Installed(project.path.parent / "other", project.case, project.prefix)
     other.declare("network: none")
-    try:
-        imported = other.doit("run", "import_cache:rust", f"FILE={archive}")
-        assert imported.returncode == 0, imported.stderr
-        build = other.call("cargo", "build", "--verbose")
-        assert build.returncode == 0, build.stderr
-        assert NOTHING in build.stderr
-        assert "Compiling fnv" in build.stderr
-        assert "Download" not in build.stderr
-    finally:
-        other.stop()
+
+    endpoint = private.start(private_engine)
+    (toolchain,) = (each for each in TOOLCHAINS if each.short == "python")
+    image = project.path.parent / "image.tar"
+    docker("save", "--output", str(image), toolchain.image.name)
+    docker("--host", endpoint.url, "load", "--quiet", "--input", str(image))
+    image.unlink()
+    monkeypatch.setenv("DOCKER_HOST", endpoint.url)
+    assert project.case.unreachable in other.fails()
+    imported = other.doit("run", "import_cache:python", f"FILE={archive}")
+    assert imported.returncode == 0, imported.stderr
+    assert NOTHING in other.works()
+    other.remove()
 
 
 @named("go")

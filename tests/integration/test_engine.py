@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,17 +20,9 @@ from tests.integration.project import eventually
 
 
 @pytest.fixture
-def engine() -> Iterator[private.Private]:
-    """A private engine nobody else knows; its directory's name is short for socket paths."""
-    top = Path(tempfile.mkdtemp(prefix="aifo-e"))
-    one = private.Private(
-        data_root=top / "data", run_dir=top / "run", bridge=f"aifo{os.getpid() % 100000}"
-    )
-    try:
-        yield one
-    finally:
-        private.stop(one)
-        shutil.rmtree(top)
+def engine(private_engine: private.Private) -> private.Private:
+    """A private engine nobody else knows."""
+    return private_engine
 
 
 def processes(word: str) -> list[int]:

@@ -167,7 +167,7 @@ BUILD_WORDS = (
 def test_a_build() -> None:
     assert preview.build_argv(BUILD) == (
         *("docker", "buildx", "build", "--builder", "default"),
-        *("--output", "type=docker,compression=zstd,compression-level=1"),
+        *("--output", "type=docker,compression=zstd,compression-level=1,oci-mediatypes=true"),
         *("--provenance", "false", "--progress", "plain"),
         *BUILD_WORDS,
     )
