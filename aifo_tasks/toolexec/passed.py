@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import queue
 import stat
 import struct
 import threading
@@ -66,7 +67,7 @@ class Passed:
             else:
                 slow.append(descriptor)
         if slow:
-            threading.Thread(target=_close, args=(slow,), daemon=True).start()
+            _closer.close(slow)
 
 
 def _check(n: int, descriptor: int, mode: int) -> None:
@@ -94,11 +95,37 @@ def _look(descriptor: int) -> tuple[int, int]:
     return mode, major
 
 
+class _Closer:
+    """Closes what may take its time in a thread that waits for it, and while that one is still
+    at it, in others of their own: to start one takes as long as to start a call.
+    """
+
+    def __init__(self) -> None:
+        self._free = threading.Lock()
+        self._given: queue.SimpleQueue[Sequence[int]] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def close(self, descriptors: Sequence[int]) -> None:
+        if not self._free.acquire(blocking=False):
+            threading.Thread(target=_close, args=(descriptors,), daemon=True).start()
+            return
+        self._given.put(descriptors)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            _close(self._given.get())
+            self._free.release()
+
+
 def _close(descriptors: Sequence[int]) -> None:
     for descriptor in descriptors:
         with contextlib.suppress(OSError):
             os.close(descriptor)
 
 
+_closer = _Closer()
 _statx = getattr(ctypes.CDLL(None), "statx", None)  # Linux's own; nowhere else do tools get any
 _found = ctypes.create_string_buffer(256)  # only the event loop looks
