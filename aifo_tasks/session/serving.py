@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Coroutine
 from pathlib import Path
@@ -28,6 +29,7 @@ class Serving:
     def __enter__(self) -> Self:
         self._thread.start()
         self._proxy = self._done(self._made())
+        gc.freeze()  # what there is now stays: looking through it would delay calls
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -35,6 +37,7 @@ class Serving:
             self._done(self._proxy.close())
             self._done(self._loop.shutdown_default_executor())
         finally:
+            gc.unfreeze()
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()

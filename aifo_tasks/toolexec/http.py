@@ -1,7 +1,8 @@
 """HTTP/1.1 as the proxy reads it: bytes in, a head and a body out; no I/O.
 
 One request a connection, and nothing that is not needed for it: no continued lines, no
-transfer coding but chunked.
+transfer coding but chunked. The library for this, h11, would take an eighth of a call's time;
+the tests compare: what is taken here is what h11 takes, and means the same.
 """
 
 from __future__ import annotations

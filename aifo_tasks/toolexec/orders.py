@@ -10,7 +10,7 @@ from aifo_tasks.model import Tool
 from aifo_tasks.toolexec import answers, policy, routing
 from aifo_tasks.toolexec.calls import Call
 from aifo_tasks.toolexec.policy import Admission
-from aifo_tasks.toolexec.requests import ExecRequest, Terminal
+from aifo_tasks.toolexec.requests import KNOWN_ENVIRONMENTS, ExecRequest, Terminal
 from aifo_tasks.toolexec.sidecars import Sidecar
 from aifo_tasks.value import dataclass
 
@@ -55,6 +55,7 @@ class Orders:
             sidecar: Admission(sidecar.toolchain.forward, sidecar.own) for sidecar in sidecars
         }
         self._routes: dict[str, _Route] = {}
+        self._known = functools.lru_cache(KNOWN_ENVIRONMENTS)(_admitted)
 
     def order(self, request: ExecRequest, call: Call) -> Order:
         """What is started for a request; RefusalError when it is nobody's or not allowed."""
@@ -68,20 +69,14 @@ class Orders:
             denial = policy.denial(toolchain.policy, request.tool, arguments, cwd)
             if denial is not None:
                 raise answers.forbidden(*denial)
-        given = {_name(name): value for name, value in request.environment}
-        if (name := policy.never(given)) is not None:
-            raise answers.forbidden(f"environment {name}", "no tool gets it from a caller")
-        environment = {
-            os.fsencode(target): os.fsencode(policy.carried(target, os.fsdecode(given[name])))
-            for name, target in route.admission.names(given)
-        }
+        admitted = self._known if request.is_small else _admitted
         return Order(
             sidecar=route.sidecar,
             programs=route.programs,
             arguments=request.arguments,
             cwd=os.fsencode(cwd),
             environment=(
-                *sorted(environment.items()),
+                *admitted(route.admission, request.environment),
                 *route.sidecar.environment,
                 (b"AIFO_EXEC_ID", call.id.encode()),
             ),
@@ -105,6 +100,20 @@ class Orders:
                 seconds=declared.max_seconds or sidecar.toolchain.limits.max_seconds,
             )
         return self._routes[tool]
+
+
+def _admitted(
+    admission: Admission, environment: tuple[tuple[bytes, bytes], ...]
+) -> list[tuple[bytes, bytes]]:
+    """What a toolchain lets in of these variables, sorted; RefusalError for one of ``NEVER``."""
+    given = {_name(name): value for name, value in environment}
+    if (name := policy.never(given)) is not None:
+        raise answers.forbidden(f"environment {name}", "no tool gets it from a caller")
+    admitted = {
+        os.fsencode(target): os.fsencode(policy.carried(target, os.fsdecode(given[name])))
+        for name, target in admission.names(given)
+    }
+    return sorted(admitted.items())
 
 
 _name = functools.lru_cache(policy.REMEMBERED)(os.fsdecode)

@@ -28,6 +28,15 @@ _DIGITS = b"0123456789ABCDEFabcdef"
 _BYTES = {bytes(pair): bytes((int(bytes(pair), 16),)) for pair in product(_DIGITS, _DIGITS)}
 """What stands behind a percent sign, and the byte it means."""
 
+SMALL = 32 * 1024
+"""Bytes of a form of which something is remembered, and ..."""
+
+KNOWN_ENVIRONMENTS = 64
+"""... of how many: a caller's variables are the same from call to call."""
+
+_KNOWN_FIELDS = 4096
+_SHORT = 512
+
 Path = Literal["/exec", "/notify", "/signal"]
 Fields = list[tuple[bytes, bytes]]
 Values = dict[bytes, list[bytes]]
@@ -54,13 +63,17 @@ class Terminal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecRequest:
-    """A call as the client asks for it; nothing about it has been allowed yet."""
+    """A call as the client asks for it; nothing about it has been allowed yet.
+
+    What follows from a small one's environment may be remembered.
+    """
 
     tool: str
     cwd: bytes
     arguments: tuple[bytes, ...] = ()
     environment: tuple[tuple[bytes, bytes], ...] = ()
     terminal: Terminal | None = None
+    is_small: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,14 +135,11 @@ def wants_frames(head: Head) -> bool:
 
 def form(body: bytes) -> Fields:
     """The fields of a form in order, as bytes; RefusalError for a bad percent sign or a NUL."""
-    fields = []
-    for part in body.split(b"&"):
-        if part:
-            name, _, value = part.partition(b"=")
-            if b"%" in part or b"+" in part:
-                name, value = _decoded(name), _decoded(value)
-            fields.append((name, value))
-    return fields
+    return [
+        _known_field(part) if len(part) <= _SHORT else _field(part)
+        for part in body.split(b"&")
+        if part
+    ]
 
 
 def exec_request(body: bytes, version: int) -> ExecRequest:
@@ -141,12 +151,15 @@ def exec_request(body: bytes, version: int) -> ExecRequest:
     if not cwd.startswith(b"/") or b".." in cwd.split(b"/"):
         raise answers.bad(f"cwd: '{answers.shown(cwd[:200])}' is no absolute path without '..'")
     terminal = values.get(b"tty") if version == 3 else None
+    is_small = len(body) <= SMALL
+    pairs = _known_environment if is_small else _environment
     return ExecRequest(
         tool=tool.decode("ascii"),
         cwd=cwd,
         arguments=tuple(values.get(b"arg", ())),
-        environment=_environment(values.get(b"env", ())) if version == 3 else (),
+        environment=pairs(tuple(values.get(b"env", ()))) if version == 3 else (),
         terminal=_terminal(terminal[0]) if terminal else None,
+        is_small=is_small,
     )
 
 
@@ -173,6 +186,16 @@ def notify_request(body: bytes) -> NotifyRequest:
     return NotifyRequest(command=command, arguments=tuple(values.get(b"arg", ())))
 
 
+def _field(part: bytes) -> tuple[bytes, bytes]:
+    name, _, value = part.partition(b"=")
+    if b"%" in part or b"+" in part:
+        name, value = _decoded(name), _decoded(value)
+    return name, value
+
+
+_known_field = functools.lru_cache(_KNOWN_FIELDS)(_field)
+
+
 def _decoded(text: bytes) -> bytes:
     first, *others = text.replace(b"+", b" ").split(b"%")
     try:
@@ -184,8 +207,9 @@ def _decoded(text: bytes) -> bytes:
 def _values(body: bytes) -> Values:
     """The values of a form's fields by their names, in order; RefusalError for a NUL."""
     values: Values = {}
+    suspect = b"%00" in body or b"\0" in body
     for name, value in form(body):
-        if b"\0" in value:
+        if suspect and b"\0" in value:
             raise answers.bad(f"{answers.shown(name[:40])}: contains a NUL byte")
         values.setdefault(name, []).append(value)
     return values
@@ -207,7 +231,7 @@ def _exec_id(value: bytes | None, where: str) -> str:
     return value.decode("ascii")
 
 
-def _environment(values: Iterable[bytes]) -> tuple[tuple[bytes, bytes], ...]:
+def _environment(values: tuple[bytes, ...]) -> tuple[tuple[bytes, bytes], ...]:
     pairs = []
     for each in values:
         name, equals, value = each.partition(b"=")
@@ -215,6 +239,9 @@ def _environment(values: Iterable[bytes]) -> tuple[tuple[bytes, bytes], ...]:
             raise answers.bad(f"env: '{answers.shown(name[:80])}' is not NAME=VALUE")
         pairs.append((name, value))
     return tuple(pairs)
+
+
+_known_environment = functools.lru_cache(KNOWN_ENVIRONMENTS)(_environment)
 
 
 def _terminal(value: bytes) -> Terminal:

@@ -66,6 +66,7 @@ def test_a_whole_call() -> None:
         arguments=(b"", "é".encode()),
         environment=((b"K", b"v=w"),),
         terminal=Terminal(rows=24, columns=80, streams=7),
+        is_small=True,
     )
     assert requests.exec_request(body, 2).environment == ()
 
