@@ -59,6 +59,7 @@ def run(
     is no such program. On every path the child and its group are gone.
     """
     with _started(argv, environment, directory, subprocess.PIPE) as child:
+        _let_come()
         try:
             stdout, stderr = child.communicate(data, timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -88,7 +89,8 @@ def stream(
         assert child.stdin is not None
         assert child.stdout is not None
         feeder = threading.Thread(target=_feed, args=(child.stdin, data), daemon=True)
-        feeder.start()
+        feeder.start()  # not to be left halfway: others could not start theirs
+        _let_come()
         for raw in child.stdout:
             line = raw.decode("utf-8", "replace").rstrip("\r\n")
             last.append(line)
@@ -216,40 +218,44 @@ def _started(
     directory: Path | None,
     stderr: int,
 ) -> Iterator[subprocess.Popen[bytes]]:
+    """A child that has begun. Signals are held back until whoever has entered this says
+    ``_let_come``: what they raise on the way in would leave the child to nobody.
+    """
     with contextlib.ExitStack() as stack:
-        with _beginning():
-            try:
-                child = subprocess.Popen(  # noqa: S603  # argv is a sequence of our own making
-                    list(argv),
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=stderr,
-                    env={**os.environ, **environment} if environment else None,
-                    cwd=directory,
-                    start_new_session=True,
-                )
-            except FileNotFoundError:
-                hint = f"install {argv[0]}"
-                raise AifoError(argv[0], "no such program", hint=hint) from None
-            except OSError as error:
-                raise AifoError(argv[0], f"cannot be started: {error.strerror}") from None
-            stack.callback(_end, child)
-            _running.add(child)
+        _hold_back()
+        stack.callback(_let_come)
+        try:
+            child = subprocess.Popen(  # noqa: S603  # argv is a sequence of our own making
+                list(argv),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env={**os.environ, **environment} if environment else None,
+                cwd=directory,
+                start_new_session=True,
+            )
+        except FileNotFoundError:
+            hint = f"install {argv[0]}"
+            raise AifoError(argv[0], "no such program", hint=hint) from None
+        except OSError as error:
+            raise AifoError(argv[0], f"cannot be started: {error.strerror}") from None
+        stack.callback(_end, child)
+        _running.add(child)
         yield child
 
 
-@contextlib.contextmanager
-def _beginning() -> Iterator[None]:
-    """Hold signals back while a child begins; those that came are raised at the end."""
-    global _held  # noqa: PLW0603  # handlers run in the main thread, between any two steps
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    _held = []
-    try:
-        yield
-    finally:
-        came, _held = _held, None
+def _hold_back() -> None:
+    """Keep signals until ``_let_come``; their handlers run in the main thread alone."""
+    global _held  # noqa: PLW0603  # between any two steps of whatever runs there
+    if threading.current_thread() is threading.main_thread():
+        _held = []
+
+
+def _let_come() -> None:
+    """Raise the signals that came meanwhile, and from now on those that come."""
+    global _held
+    if threading.current_thread() is threading.main_thread():
+        came, _held = _held or [], None
         for number in came:
             signal.raise_signal(number)
 
