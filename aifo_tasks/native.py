@@ -49,8 +49,9 @@ class Program:
 INIT = Program(
     name="aifo-init",
     sources=(
-        "init.c", "callers.c", "serve.c", "monitor.c", "tool.c", "tree.c", "carry.c",
-        "carried.c", "reach.c", "ends.c", "outbox.c", "flow.c", "frame.c", "io.c", "die.c",
+        "init.c", "callers.c", "serve.c", "monitor.c", "tool.c", "tree.c",
+        "workspace.c", "carry.c", "carried.c", "reach.c", "ends.c", "outbox.c", "flow.c",
+        "frame.c", "io.c", "die.c",
     ),
 )  # fmt: skip
 SHIM = Program(

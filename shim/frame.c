@@ -72,6 +72,7 @@ static bool are_variables(const char *string, uint32_t count)
 
 static bool is_terminal(uint8_t streams)
 {
+	streams &= (uint8_t)~CALL_LOOKS;
 	return !(streams & ~(TERMINAL_STREAMS | TERMINAL_BEHIND)) && streams != TERMINAL_BEHIND;
 }
 

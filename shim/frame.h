@@ -58,13 +58,14 @@ void frame_encode(const struct frame *frame, unsigned char bytes[FRAME_HEADER]);
  * its NUL: first argc arguments, then envc variables. */
 struct call {
 	uint16_t rows, columns;
-	uint8_t terminal; /* bit n: stream n becomes the pseudo-terminal's slave; or TERMINAL_BEHIND */
+	uint8_t terminal; /* bit n: stream n becomes the pseudo-terminal's slave; and what is below */
 	uint32_t argc, envc;
 	char *cwd;
 	char *strings;
 };
 
-enum { CALL_JOINED = 8 };
+/* Beside them: stderr is to say what is wrong with the workspace. */
+enum { CALL_JOINED = 8, CALL_LOOKS = 32 };
 
 /* What a relay has to know of a payload that it hands on: which streams become the
  * pseudo-terminal's, and whether CALL_JOINED says that stream 2 is where stream 1 goes, which it

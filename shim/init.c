@@ -21,6 +21,7 @@
 #include "die.h"
 #include "io.h"
 #include "tree.h"
+#include "workspace.h"
 
 enum { LAST_SIGNAL = 64, FIRST_FREE = 3 };
 enum { TERM_TIME = 700, KILL_TIME = 150, KILL_PAUSE = 20 };
@@ -42,7 +43,7 @@ static noreturn void usage(void)
 {
 	die(2, NAME,
 	    "usage: aifo-init --socket PATH --spec DIGEST [--stamp PATH] [--idle SECONDS] "
-	    "[--caller UID]\n       aifo-init --relay [--socket PATH] [--init PID]");
+	    "[--caller UID] [--workspace PATH]\n       aifo-init --relay [--socket PATH] [--init PID]");
 }
 
 static long number(const char *text, long most)
@@ -71,6 +72,8 @@ static void parse(char **argument, struct settings *settings)
 			settings->idle = number(argument[1], INT_MAX);
 		else if (strcmp(argument[0], "--caller") == 0)
 			settings->caller = (uid_t)number(argument[1], INT_MAX);
+		else if (strcmp(argument[0], "--workspace") == 0)
+			workspace_is_at(argument[1]);
 		else
 			usage();
 	}

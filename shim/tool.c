@@ -13,6 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "workspace.h"
+
 #ifndef TIOCGPTPEER
 #define TIOCGPTPEER _IO('T', 0x41)
 #endif
@@ -240,7 +242,7 @@ bool tool_start(const struct call *call, const struct passed *passed, struct too
 	size_t next = 0;
 
 	tool->master = -1;
-	if (call->terminal != 0 && !make_terminal(call, &tool->master, &plan.slave)) {
+	if ((call->terminal & TERMINAL_STREAMS) && !make_terminal(call, &tool->master, &plan.slave)) {
 		*failure = (struct failure){.stage = STAGE_DESCRIPTORS, .error = errno};
 		return false;
 	}
@@ -251,6 +253,8 @@ bool tool_start(const struct call *call, const struct passed *passed, struct too
 		failure->error = errno;
 		return false;
 	}
+	if (call->terminal & CALL_LOOKS)
+		workspace_look(plan.streams[2]);
 	bool started = launch(&plan, tool, failure);
 	if (!started && failure->error == 0)
 		failure->error = errno;

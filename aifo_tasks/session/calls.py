@@ -28,7 +28,7 @@ def call(work: Workplace, argv: Sequence[str], *, cwd: str, choices: Choices) ->
 
         print_call(work.plan.name, argv, cwd, variables)
         return 0
-    request = launcher.Call(argv=argv, cwd=cwd, environment=variables)
+    request = launcher.Call(argv=argv, cwd=cwd, environment=variables, looks=True)
     alone = ready.changing_modules(work, greeted) if changing else contextlib.nullcontext()
     with alone:
         return launcher.attach(greeted.connection, request)

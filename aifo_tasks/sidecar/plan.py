@@ -23,7 +23,7 @@ CERTIFICATE_VARIABLES = (
     "SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "NODE_EXTRA_CA_CERTS",
     "CARGO_HTTP_CAINFO", "GIT_SSL_CAINFO",
 )  # fmt: skip
-SHAPE = "3"
+SHAPE = "4"
 """Raised when the same plan is made into another container, or its init learns new words."""
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -146,7 +146,7 @@ def container_spec(
     command = ["--socket", f"{plan.socket_dir}/init.sock", "--spec", plan.digest()]
     if plan.stamp:
         command += ["--stamp", plan.stamp]
-    command += ["--idle", str(limits.idle_seconds)]
+    command += ["--idle", str(limits.idle_seconds), "--workspace", WORKSPACE]
     if plan.caller:
         command += ["--caller", str(plan.caller)]
     return ContainerSpec(

@@ -127,7 +127,7 @@ class Exchange:
             environment=self.order.environment,
             rows=terminal.rows if terminal else 0,
             columns=terminal.columns if terminal else 0,
-            terminal=terminal.streams if terminal else 0,
+            terminal=(terminal.streams if terminal else 0) | frames.LOOKS,
         )
 
     def _explained(self, failed: frames.Failed) -> answers.RefusalError:

@@ -23,7 +23,11 @@ MAX_CALL = 16 * 1024 * 1024
 BEHIND = 16
 """Beside the streams that are a terminal: the caller is in the background of its own."""
 
-_TERMINALS = frozenset({*range(8), *range(BEHIND + 1, BEHIND + 8)})
+LOOKS = 32
+"""Beside them: the tool's stderr is to say what is wrong with the workspace."""
+
+_STREAMS = (*range(8), *range(BEHIND + 1, BEHIND + 8))
+_TERMINALS = frozenset({*_STREAMS, *(streams | LOOKS for streams in _STREAMS)})
 _HEADER = struct.Struct(">II")
 _CALL_HEAD = struct.Struct(">HHBII")
 _TERMINAL = 4
@@ -144,7 +148,8 @@ class Call:
 
     ``terminal`` has bit n set when stream n is a terminal and becomes the slave of a
     pseudo-terminal of ``rows`` by ``columns``; the other streams go along as descriptors.
-    BEHIND is added when the caller is in the background of its own.
+    BEHIND is added when the caller is in the background of its own, LOOKS for a call that asks
+    for it.
     """
 
     argv: tuple[bytes, ...]

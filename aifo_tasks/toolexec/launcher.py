@@ -98,12 +98,14 @@ class Peer:
 class Call:
     """A program, its arguments, an absolute working directory and added environment.
 
-    Text is encoded as the file system's names are; every byte but NUL passes.
+    Text is encoded as the file system's names are; every byte but NUL passes. One that ``looks``
+    says on its stderr what is wrong with the workspace.
     """
 
     argv: Sequence[str | bytes]
     cwd: str | bytes
     environment: Mapping[str, str] = field(default_factory=dict)
+    looks: bool = False
 
     @property
     def tool(self) -> str:
@@ -297,7 +299,7 @@ def _send_call(link: _Link, call: Call, streams: Streams) -> None:
         ),
         rows=rows,
         columns=columns,
-        terminal=streams.terminal,
+        terminal=streams.terminal | (frames.LOOKS if call.looks else 0),
     ).encode()
     data = Frame(type=Type.CALL, payload=payload).encode()
     with contextlib.suppress(ConnectionError):  # what was answered before tells more

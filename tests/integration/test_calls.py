@@ -14,7 +14,9 @@ from typing import IO
 
 import pytest
 
+from aifo_tasks.toolexec.frames import Exit
 from tests.integration.project import Project, docker, eventually
+from tests.integration.proxied import Frames, ask, form, request, running
 
 GIB = 1 << 30
 
@@ -209,3 +211,25 @@ def test_docker_stop_takes_less_than_its_second(fresh: Project) -> None:
     assert "die" in seen
     assert seen.count("kill") == 1
     assert child.returncode in {125, 137}
+
+
+def test_a_workspace_that_is_not_as_it_should_be(engine_endpoint: str, tmp_path: Path) -> None:
+    """Directly on stderr, in version 1 with the output."""
+    project = Project(tmp_path / "app", example=None)
+    body = form(tool="node", cwd="/workspace", arg=["-p", "6*7"])
+    project.write("file", "")
+    text = "aifo: /workspace: is not writable in the sidecar: tools can change nothing there\n"
+    try:
+        with running(project, "TOOLCHAINS=node") as proxy:
+            project.path.chmod(0o555)
+            done = project.call("node", "-p", "6*7", program="aifo")
+            assert (done.stdout, done.stderr, done.returncode) == ("42\n", text, 0)
+            answer = ask(proxy, request(proxy, "/exec", body, version=1))
+            assert answer.body.decode() == f"{text}42\n"
+            call = Frames(proxy, body)
+            assert call.rest() == (b"42\n", text.encode(), Exit(signalled=False, value=0))
+            call.close()
+            project.path.chmod(0o755)
+            assert project.call("node", "-p", "6*7", program="aifo").stderr == ""
+    finally:
+        project.stop()

@@ -14,7 +14,7 @@ def main() -> int:
     peer = launcher.Peer(socket=Path(path), pid=int(pid), start_time=int(start))
     try:
         return launcher.attach(
-            launcher.connect(peer), launcher.Call(argv=argv, cwd=str(Path.cwd()))
+            launcher.connect(peer), launcher.Call(argv=argv, cwd=str(Path.cwd()), looks=True)
         )
     except AifoError as error:
         sys.stderr.write(f"{error}\n")

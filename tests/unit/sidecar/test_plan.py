@@ -66,6 +66,7 @@ def test_the_whole_container() -> None:
         command=(
             *("--socket", "/run/aifo/init.sock", "--spec", PLAN.digest()),
             *("--stamp", "/workspace/node_modules/.stamp", "--idle", "60"),
+            *("--workspace", "/workspace"),
         ),
         environment=tuple(
             sorted(

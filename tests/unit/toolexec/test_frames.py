@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from aifo_tasks.toolexec import frames
 from aifo_tasks.toolexec.frames import (
     BEHIND,
+    LOOKS,
     MAX_PAYLOAD,
     Call,
     Decoder,
@@ -76,6 +78,7 @@ def test_what_a_relay_is_told(row: dict[str, Any]) -> None:
         assert frames.joined(apart) == data
 
 
+STREAMS = [*range(8), *range(BEHIND + 1, BEHIND + 8)]
 strings = st.binary(max_size=40).map(lambda data: data.replace(b"\0", b""))
 names = strings.map(lambda data: data.replace(b"=", b"") or b"N")
 sizes = st.integers(0, 0xFFFF)
@@ -86,7 +89,7 @@ calls = st.builds(
     environment=st.lists(st.tuples(names, strings), max_size=5).map(tuple),
     rows=sizes,
     columns=sizes,
-    terminal=st.sampled_from([*range(8), *range(BEHIND + 1, BEHIND + 8)]),
+    terminal=st.builds(operator.or_, st.sampled_from(STREAMS), st.sampled_from([0, LOOKS])),
 )
 any_frames = st.builds(
     Frame,
