@@ -20,6 +20,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[FIGURES] = []
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The relay takes its turn at full size: at a small one other tests show more of it."""
+    if not config.getoption("--full"):
+        relay = [item for item in items if "tests/load/" in item.nodeid and "relay" in item.name]
+        config.hook.pytest_deselected(items=relay)
+        items[:] = [item for item in items if item not in relay]
+
+
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
@@ -73,10 +81,15 @@ def shims(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.fixture(scope="module", params=["descriptors", "frames", "tcp"])
+@pytest.fixture(scope="module", params=["descriptors", "frames", "tcp", "relay"])
 def way(project: Project, shims: Path, request: pytest.FixtureRequest) -> Iterator[Way]:
-    """A proxy, and how the streams of a shim's call go: as descriptors, or in frames."""
+    """A proxy, and how the streams of a shim's call go: as descriptors, or in frames.
+
+    With a relay nobody's descriptors reach the sidecar, and all calls share one stream.
+    """
     transport = "tcp" if request.param == "tcp" else "unix"
-    limits = getattr(request.module, "LIMITS", {})
-    with running(project, "TOOLCHAINS=node", f"TRANSPORT={transport}", **limits) as proxy:
-        yield Way(proxy, shims, descriptors=request.param == "descriptors")
+    settings = dict(getattr(request.module, "LIMITS", {}))
+    if "relay" in request.param:
+        settings["AIFO_TOOLEXEC_RELAY"] = "1"
+    with running(project, "TOOLCHAINS=node", f"TRANSPORT={transport}", **settings) as proxy:
+        yield Way(proxy, shims, descriptors="frames" not in request.param)

@@ -33,7 +33,9 @@ SLEEPERS = {SILENT: 1, FORKED: 3}
 UNREAD = b"x" * 1024 * 1024
 
 SLOW = pytest.mark.parametrize(
-    ("transport", "scripts"), [("unix", [SILENT, FORKED]), ("tcp", [SILENT])], ids=["unix", "tcp"]
+    ("transport", "scripts"),
+    [("unix", [SILENT, FORKED]), ("tcp", [SILENT]), ("relay", [SILENT])],
+    ids=["unix", "tcp", "relay"],
 )
 """Whoever does not listen takes five seconds to end, over whatever he was called."""
 
@@ -41,7 +43,9 @@ SLOW = pytest.mark.parametrize(
 @contextlib.contextmanager
 def serving(project: Project, shims: Path, transport: str) -> Iterator[Way]:
     """A proxy that may be killed meanwhile."""
-    proxy = Proxy(project, "TOOLCHAINS=node", f"TRANSPORT={transport}")
+    word = "TRANSPORT=tcp" if transport == "tcp" else "TRANSPORT=unix"
+    settings = {"AIFO_TOOLEXEC_RELAY": "1"} if transport == "relay" else {}
+    proxy = Proxy(project, "TOOLCHAINS=node", word, **settings)
     try:
         yield Way(proxy, shims, descriptors=True)
     finally:
@@ -120,7 +124,7 @@ def test_a_killed_proxy_is_a_lost_call(
         assert way.run("echo on") == (0, b"on\n", b"")
 
 
-@pytest.mark.parametrize("transport", ["unix", "tcp"])
+@pytest.mark.parametrize("transport", ["unix", "tcp", "relay"])
 def test_a_killed_sidecar_is_a_lost_call(project: Project, shims: Path, transport: str) -> None:
     with serving(project, shims, transport) as way:
         busy = Busy(way, SILENT, FORKED)

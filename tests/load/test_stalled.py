@@ -24,7 +24,7 @@ def asked(proxy: Proxy, script: str, version: int) -> socket.socket:
     return client
 
 
-@pytest.mark.parametrize("way", ["frames", "tcp"], indirect=True)
+@pytest.mark.parametrize("way", ["frames", "tcp", "frames and relay"], indirect=True)
 def test_a_stalled_reader_is_dropped_and_slows_nobody(way: Way, report: Report) -> None:
     report(f"alone: {shown(several(way, 200))}")
     before = way.proxy.descriptors()

@@ -70,7 +70,7 @@ def test_output_through_a_shim(way: Way, paces: list[Pace], big: str, report: Re
 
 
 @pytest.mark.parametrize("version", [1, 2])
-@pytest.mark.parametrize("way", ["descriptors", "tcp"], indirect=True)
+@pytest.mark.parametrize("way", ["descriptors", "tcp", "relay"], indirect=True)
 def test_output_in_an_answer(
     way: Way, version: int, paces: list[Pace], big: str, report: Report
 ) -> None:
