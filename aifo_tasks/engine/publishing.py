@@ -127,7 +127,8 @@ def explained(subject: str, said: str, *, otherwise: str = "", hint: str = "") -
     if _NOT_TRUSTED.search(cause):
         return EngineError(
             subject, f"{host} is not trusted: {end}",
-            hint=f"put its authority into /etc/docker/certs.d/{host}/ca.crt",
+            hint=f"put its authority into /etc/docker/certs.d/{host}/ca.crt for the engine, and "
+            "into the system's bundle, or the one SSL_CERT_FILE names, for docker buildx",
         )  # fmt: skip
     if _UNREACHABLE.search(cause):
         return EngineError(

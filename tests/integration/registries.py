@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import socketserver
 import subprocess
 import tarfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -26,13 +28,16 @@ APPLETS = ("sh", "ln", "uname", "cat", "true")
 class Registry:
     """Debian's docker-registry with a storage of its own, until it is left."""
 
-    def __init__(self, directory: Path, *, http: str = "", more: str = "") -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.host = f"127.0.0.1:{free.getsockname()[1]}"
+    def __init__(
+        self, directory: Path, *, address: str = "127.0.0.1", http: str = "", more: str = ""
+    ) -> None:
+        with socket.create_server((address, 0)) as free:
+            self.host = f"{address}:{free.getsockname()[1]}"
+        self.blobs = directory / "blobs"
         self._config = directory / "registry.yml"
         self._log = directory / "registry.log"
         self._config.write_text(
-            f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {directory / 'blobs'}}}}}\n"
+            f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {self.blobs}}}}}\n"
             f"http: {{addr: {self.host}{http}}}\n{more}"
         )
         self._child: subprocess.Popen[bytes] | None = None
@@ -72,6 +77,61 @@ class Registry:
         return sorted(found["tags"] or [])
 
 
+class Passage:
+    """A way to a registry that ends, registry and all, once so many bytes have gone up it."""
+
+    def __init__(self, registry: Registry, most: int) -> None:
+        self._registry = registry
+        self._left = most
+        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self.host = f"127.0.0.1:{self._server.server_address[1]}"
+        self.ended = threading.Event()
+
+    def __enter__(self) -> Passage:
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def open(self) -> None:
+        """As much as there is may go up from now on."""
+        self._left = 1 << 40
+        self.ended.clear()
+
+    def _handler(passage) -> type[socketserver.BaseRequestHandler]:  # noqa: N805  # one class in another
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                name, _, port = passage._registry.host.partition(":")
+                with (
+                    contextlib.suppress(OSError),
+                    socket.create_connection((name, int(port))) as up,
+                ):
+                    back = threading.Thread(target=_copy, args=(up, self.request), daemon=True)
+                    back.start()
+                    while data := self.request.recv(65536):
+                        passage._left -= len(data)
+                        if passage._left < 0:
+                            passage._registry.stop()
+                            passage.ended.set()
+                            return
+                        up.sendall(data)
+                    up.shutdown(socket.SHUT_WR)
+                    back.join()
+
+        return Handler
+
+
+def _copy(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+
+
 def small_roots(directory: Path) -> list[tuple[str, Path]]:
     """Debian's static busybox for each platform, as a root file system of a few commands."""
     return [(platform, _small_root(directory, platform)) for platform in PLATFORMS]
@@ -108,10 +168,14 @@ def _member(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
 
 
 @contextlib.contextmanager
-def second_engine(directory: Path) -> Iterator[str]:
-    """Another docker engine on this machine, with nothing in it; its address."""
+def second_engine(directory: Path, *, containerd: bool = True) -> Iterator[str]:
+    """Another docker engine on this machine, with nothing in it; its address.
+
+    ``containerd`` says which image store it has.
+    """
     endpoint = f"unix://{directory}/docker.sock"
-    (directory / "daemon.json").write_text('{"features": {"containerd-snapshotter": true}}')
+    features = {"features": {"containerd-snapshotter": containerd}}
+    (directory / "daemon.json").write_text(json.dumps(features))
     with (directory / "log").open("wb") as output:
         child = subprocess.Popen(
             ["dockerd", "--data-root", directory / "data", "--exec-root", directory / "exec",

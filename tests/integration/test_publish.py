@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from aifo_tasks.image import oci
-from tests.integration.project import docker
+from tests.integration.project import Project, docker
+from tests.integration.proxied import running
 from tests.integration.registries import PLATFORMS, Registry
 from tests.integration.small import BOTH, NAME, Small
 
@@ -50,10 +51,10 @@ def test_a_push_is_read_back_and_named_by_its_recipe(small: Small, registry: Reg
 
 def test_an_archive_is_valid_and_the_same_each_time(small: Small) -> None:
     digests = []
-    for words in (["PUSH=1"], ["NO_CACHE=1"]):
-        done = small.doit("build_image:small", BOTH, *words)
+    for words in (["PUSH=1"], []):
+        done = small.doit("build_image:small", BOTH, "NO_CACHE=1", *words)
         assert done.returncode == 0, done.stderr
-        why = "PUSH=1 and no REGISTRY" if words == ["PUSH=1"] else "2 platforms"
+        why = "PUSH=1 and no REGISTRY" if words else "2 platforms"
         assert f"{NAME}:latest: {why}: written to dist/{NAME}-latest.oci.tar" in done.stderr
         archive = small.path / "dist" / f"{NAME}-latest.oci.tar"
         digests.append(oci.read(archive).digest)
@@ -62,6 +63,31 @@ def test_an_archive_is_valid_and_the_same_each_time(small: Small) -> None:
     content = oci.content("", json.dumps(raw(f"oci-archive:{archive}")).encode())
     assert tuple(content.platforms) == PLATFORMS
     assert f"Loaded image: {NAME}:latest" in docker("load", "--input", str(archive))
+
+
+def test_an_emulated_machine_calls_a_native_toolchain(small_base: str, tmp_path: Path) -> None:
+    """The shim in the arm64 image sends its call to a sidecar of this machine's own platform."""
+    project = Project(tmp_path / "p", None, kind="small")
+    small = Small(project.path, small_base)
+    small.change("toolchains.yaml", "[node]", "[node, uname]")
+    try:
+        built = small.doit("build_image:small", "PLATFORMS=linux/arm64", "TAG=arm")
+        assert built.returncode == 0, built.stderr
+        with running(project) as proxy:
+            directory = str(Path(proxy.url.removeprefix("unix://")).parent)
+            printed = docker(
+                "run", "--rm", "--platform", "linux/arm64", "--workdir", "/workspace",
+                "--volume", f"{directory}:{directory}",
+                "--env", f"AIFO_TOOLEEXEC_URL={proxy.url}",
+                "--env", f"AIFO_TOOLEEXEC_TOKEN={proxy.token}",
+                f"{NAME}:arm", "uname", "-m",
+            )  # fmt: skip
+        assert printed == "x86_64\n"
+        own = docker("run", "--rm", "--platform", "linux/arm64", f"{NAME}:arm", "/bin/uname", "-m")
+        assert own == "aarch64\n"
+    finally:
+        project.stop()
+        small.remove()
 
 
 def test_what_machines_pushed_one_by_one_becomes_one_image(
