@@ -45,11 +45,13 @@ class Wish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """A toolchain with the image that was decided on, and what decided."""
+    """A toolchain with the image that was decided on, what decided, and the wishes that count
+    less, in their order."""
 
     toolchain: Toolchain
     source: Source
     where: str
+    passed: tuple[Wish, ...] = ()
 
 
 def parse(word: str) -> Spec:
@@ -81,15 +83,19 @@ def from_environment(toolchain: Toolchain, environ: Mapping[str, str]) -> Iterat
 def choose(toolchain: Toolchain, wishes: Sequence[Wish]) -> Choice:
     """An image counts before a version, and of several the one from the latest source, there
     the first; without any the file's version, else the default of the base that is taken."""
-    mine = [wish for wish in wishes if wish.spec.kind in toolchain.words]
     image = toolchain.image
-    for part, field in (("image", "taken"), ("version", "version")):
-        asked = [wish for wish in mine if getattr(wish.spec, part)]
-        if asked:
-            wish = max(asked, key=lambda wish: wish.source)
-            image = replace(image, **{field: getattr(wish.spec, part)})
-            chosen = replace(toolchain, image=image)
-            return Choice(toolchain=chosen, source=wish.source, where=wish.where)
+    mine = [wish for wish in wishes if wish.spec.kind in toolchain.words]
     if image.version:
-        return Choice(toolchain=toolchain, source=Source.FILE, where="toolchains.yaml")
+        file = Spec(kind=toolchain.kind, version=image.version)
+        mine.append(Wish(spec=file, source=Source.FILE, where="toolchains.yaml"))
+    asked = [wish for wish in mine if wish.spec.image or wish.spec.version]
+    if asked:
+        asked.sort(key=lambda wish: (wish.spec.image is not None, wish.source), reverse=True)
+        wish, *passed = asked
+        taken, version = wish.spec.image, wish.spec.version
+        image = replace(image, taken=taken) if taken else replace(image, version=version)
+        return Choice(
+            toolchain=replace(toolchain, image=image),
+            source=wish.source, where=wish.where, passed=tuple(passed),
+        )  # fmt: skip
     return Choice(toolchain=toolchain, source=Source.DEFAULT, where="the base that is taken")

@@ -25,7 +25,7 @@ def works(options: Options) -> list[Workplace]:
     """The toolchains asked for, else those that the project uses."""
     named = [*options["toolchains"], *options["toolchain"]]
     specs = [*options["toolchain_spec"], *(word for word in named if "@" in word)]
-    asked = [*named, *specs]
+    asked = [*named, *specs, *options["toolchain_image"]]
     found = [
         project.workplace(
             kind,

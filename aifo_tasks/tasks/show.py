@@ -10,6 +10,7 @@ from aifo_tasks import log
 from aifo_tasks.config import load
 from aifo_tasks.errors import AifoError, UsageError
 from aifo_tasks.model import BaseSource
+from aifo_tasks.spec import Wish
 from aifo_tasks.tasks import project, variables
 from aifo_tasks.tasks.actions import ToolAction
 
@@ -50,9 +51,16 @@ def toolchains() -> None:
         else:
             lines.append(f"  version: {image.version or 'not asked for'} {why}")
             lines += [f"  base: {_base(each, image.version or '')}" for each in image.base]
+        lines += [f"  instead of {_wish(wish)}" for wish in chosen.passed]
         lines.append(f"  tools: {' '.join(tool.name for tool in toolchain.tools)}")
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
+
+
+def _wish(wish: Wish) -> str:
+    """What somebody asked for, and where."""
+    what = f"image {wish.spec.image}" if wish.spec.image else f"version {wish.spec.version}"
+    return f"{what} ({wish.source.words}: {wish.where})"
 
 
 def _base(source: BaseSource, asked: str) -> str:

@@ -205,6 +205,11 @@ def test_an_image_of_somebody_s_is_taken_as_it_is(place: Project) -> None:
     )  # fmt: skip
     assert said.stdout.startswith("none\n12"), said.stderr
     assert "building" not in said.stderr
+    chosen = place.doit(
+        "run", "shell", "--toolchain-image", f"rust={base}", "--",
+        "sh", "-c", "cargo; echo $?; pnpm; echo $?", program="aifo",
+    )  # fmt: skip
+    assert chosen.stdout == "127\n86\n", chosen.stderr
     missing = place.doit(
         "run", "toolchain:rust", "TOOLCHAIN_IMAGE=rust=aifo-test/none:1", "PULL=never", "--",
         "true", program="aifo",

@@ -91,6 +91,17 @@ def test_of_two_from_one_source_the_first_counts() -> None:
     assert decided(first, second)[0] == "ours:1"
 
 
+def test_what_counts_less_is_told_in_its_order() -> None:
+    declared = replace(LUA, image=replace(LUA.image, version="5.3"))
+    wishes = [
+        wish("lua@1", Source.COMMAND_LINE), wish("lua@2", Source.ENVIRONMENT),
+        wish("lua=mine:1", Source.ENVIRONMENT), wish("lua=mine:2", Source.ENVIRONMENT),
+        wish("lua", Source.COMMAND_LINE), wish("node@1", Source.COMMAND_LINE),
+    ]  # fmt: skip
+    file = Wish(spec=Spec(kind="c-lua", version="5.3"), source=Source.FILE, where="toolchains.yaml")
+    assert choose(declared, wishes).passed == (wishes[3], wishes[0], wishes[1], file)
+
+
 def test_wishes_for_others_do_not_count() -> None:
     assert decided(wish("node@1", Source.COMMAND_LINE), wish("lua", Source.COMMAND_LINE)) == (
         decided()

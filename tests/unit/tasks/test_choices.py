@@ -18,7 +18,7 @@ def shown(project: Project, *words: str, **environment: str) -> dict[str, list[s
         if not line.startswith(" "):
             kind, _, reference = line.partition(": ")
             found[kind] = [reference]
-        elif line.startswith(("  image: ", "  version: ", "  base: ")):
+        elif line.startswith(("  image: ", "  version: ", "  base: ", "  instead of ")):
             found[kind].append(line.strip())
     return found
 
@@ -58,12 +58,15 @@ def test_the_file_the_environment_and_the_command_line_decide_in_turn(project: P
             "version: 22 (environment: AIFO_NODE_TOOLCHAIN_VERSION)",
             "base: node:22-bookworm-slim gives 22",
             f"base: bootstrap of bookworm: it gives version 20.20.2 {EXACT}, not 22",
+            "instead of version 22.12.0 (file: toolchains.yaml)",
         ],
         "rust": [
             "aifo-coder-toolchain-rust:1.85",
             "version: 1.85 (command line: TOOLCHAIN_SPEC)",
             "base: rust:1.85-slim gives 1.85",
             "base: bootstrap of trixie gives 1.85",
+            "instead of version 1.84 (environment: AIFO_RUST_TOOLCHAIN_VERSION)",
+            "instead of version 1.81 (file: toolchains.yaml)",
         ],
         "python": ["m.example/mine:1", "image: taken as it is (command line: TOOLCHAIN_IMAGE)"],
         "c-cpp": [
