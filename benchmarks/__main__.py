@@ -1,7 +1,8 @@
-"""Run the benchmarks: ``python -m benchmarks [exec] [--only GROUP] [--json FILE]``.
+"""Run the benchmarks: ``python -m benchmarks [exec|installs] [--only GROUP] [--json FILE]``.
 
 Without a word: warm calls, starts and output of ``doit run``. ``exec``: tool calls through
-shims and the proxy, beside every other way into a container. Needs a container engine that
+shims and the proxy, beside every other way into a container. ``installs``: the examples'
+dependencies, beside their package managers alone. Needs a container engine that
 answers (``doit engine``), works on projects of its own, and ends what it starts.
 """
 
@@ -14,21 +15,20 @@ import tempfile
 from pathlib import Path
 
 from aifo_tasks.errors import AifoError
-from benchmarks import toolexec, warm
+from benchmarks import installs, toolexec, warm
 from benchmarks.measure import Report
 from benchmarks.table import save, table
 
-GROUPS = {"warm": list(warm.GROUPS), "exec": list(toolexec.GROUPS)}
+SUBJECTS = {"warm": warm, "exec": toolexec, "installs": installs}
 
 
 def main() -> int:
     arguments = _arguments()
     signal.signal(signal.SIGTERM, _leave)  # on every way out what was started is ended
     signal.signal(signal.SIGHUP, _leave)
-    measure = toolexec.measure if arguments.subject == "exec" else warm.measure
     with tempfile.TemporaryDirectory(prefix="aifo-benchmark-") as directory:
         try:
-            report: Report = measure(Path(directory), arguments)
+            report: Report = SUBJECTS[arguments.subject].measure(Path(directory), arguments)
         except AifoError as error:
             sys.stderr.write(f"{error}\n")
             return 1
@@ -44,7 +44,7 @@ def _leave(number: int, _: object) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("subject", nargs="?", choices=GROUPS, default="warm")
+    parser.add_argument("subject", nargs="?", choices=SUBJECTS, default="warm")
     parser.add_argument("--rounds", type=int, default=20, help="rounds of each comparison")
     parser.add_argument("--mebibytes", type=int, default=1024, help="size of the output transfer")
     parser.add_argument(
@@ -55,7 +55,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", action="append", metavar="GROUP", help="leave the others out")
     parser.add_argument("--json", type=Path, help="also write every time to this file")
     arguments = parser.parse_args()
-    known = GROUPS[arguments.subject]
+    known = list(SUBJECTS[arguments.subject].GROUPS)
     arguments.only = arguments.only or known
     for name in arguments.only:
         if name not in known:

@@ -96,12 +96,12 @@ def percentile(values: Sequence[float], part: int) -> float:
     return sorted(values)[max(0, math.ceil(len(values) * part / 100) - 1)]
 
 
-def interleaved(subjects: Sequence[Subject], rounds: int) -> None:
+def interleaved(subjects: Sequence[Subject], rounds: int, *, warming: bool = True) -> None:
     """Time every subject once a round, so that a noisy minute falls on all of them.
 
-    The first round warms caches and does not count.
+    With ``warming`` there is a first round that warms caches and does not count.
     """
-    for number in range(rounds + 1):
+    for number in range(0 if warming else 1, rounds + 1):
         for subject in subjects:
             if number > 0 and (number - 1) % subject.every != 0:
                 continue

@@ -143,6 +143,7 @@ def test_a_mistake_reads_as_described(fresh: Project) -> None:
         ([], 10),
         (["exec", "--clients", "1", "2", "--burst", "4",
           "--only", "calls", "--only", "burst", "--only", "output"], 23),
+        (["installs", "--only", "rust-app"], 3),
     ],
 )  # fmt: skip
 def test_the_benchmarks_run(
