@@ -29,6 +29,9 @@ def installed(
     prefix = own_prefix()
     projects = [Installed(top / name, case, prefix) for name in ("one", "two")]
     try:
+        if os.getuid() == 0:
+            for project in projects:
+                project.give(1000)
         at_once = [
             project.start("run", f"toolchain:{case.kind}", "--", *case.works)
             for project in projects
@@ -122,7 +125,7 @@ def test_another_user_has_a_cache_of_its_own(installed: Installed) -> None:
         declared = [f"{installed.prefix}-{cache.volume}" for cache in toolchain.caches]
         assert {*declared, *(f"{name}-u1001" for name in declared)} == set(installed.caches())
     finally:
-        installed.give(0)
+        installed.give(1000)
     installed.installs()
 
 
