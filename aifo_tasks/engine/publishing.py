@@ -27,6 +27,9 @@ _UNREACHABLE = re.compile(
 )
 _FULL = re.compile(r"no space left on device", re.IGNORECASE)
 
+_NO_PLATFORM = ("", "unknown/unknown")
+"""What attestations are for."""
+
 
 class Publisher:
     """buildx as one engine's client: ``client`` is how its command lines begin."""
@@ -108,7 +111,8 @@ class Publisher:
             raise refused from None
         found = json.loads(said)
         images = [found] if "architecture" in found else list(found.values())
-        return {_platform(each): (each.get("config") or {}).get("Labels") or {} for each in images}
+        labels = {_platform(each): (each.get("config") or {}).get("Labels") for each in images}
+        return {name: each or {} for name, each in labels.items() if name not in _NO_PLATFORM}
 
 
 def explained(subject: str, said: str, *, otherwise: str = "", hint: str = "") -> EngineError:

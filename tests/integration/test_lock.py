@@ -136,6 +136,14 @@ def test_a_push_is_written_and_a_registry_that_is_gone_changes_nothing(
     told = moving.doit("outdated")
     assert told.returncode == 1
     assert told.stdout.count("connection refused") == 2, told.stdout
+    text = (moving.path / "toolchains.yaml").read_text()
+    bootstrap = ', {bootstrap: {suite: bookworm, variant: minbase}, version: "1"}]'
+    moving.change(
+        "toolchains.yaml", 'version: "1"}]\n      shims', f'version: "1"}}{bootstrap}\n      shims'
+    )
+    other = moving.doit("lock")  # no other source takes the place of the one that is locked
+    assert (other.returncode, "bookworm" in other.stderr) == (1, False), other.stderr
+    (moving.path / "toolchains.yaml").write_text(text)
     assert moving.lock.read_bytes() == before
     own.start()
     assert (again := moving.doit("lock")).returncode == 0, again.stderr
