@@ -84,8 +84,9 @@ def _is_safe(root: Path) -> bool:
 
 
 def _key(root: Path) -> list[str]:
-    """``~`` in a mount means this home; approvals lie in this directory."""
-    return [__version__, str(root), str(Path.home()), str(files.config_dir()), _SHAPE]
+    """``~`` in a mount means this home; approvals lie in this directory; what is shipped lies
+    beside this module, of which there may be another of the same version."""
+    return [__version__, __file__, str(root), str(Path.home()), str(files.config_dir()), _SHAPE]
 
 
 def _is_current(identity: Identity) -> bool:

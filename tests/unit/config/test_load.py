@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -242,6 +243,27 @@ def test_what_another_version_of_the_package_remembered_is_ignored(project: Path
     known["key"][0] = "0.0.1"
     record(project).write_text(json.dumps(known))
     assert snapshot.recall(project) is None
+
+
+def test_what_another_package_of_this_version_remembered_is_ignored(
+    project: Path, tmp_path: Path
+) -> None:
+    """It lies elsewhere, and with it what the builtin file names."""
+    top = tmp_path / "other"
+    for name in ("aifo_tasks", "schema", "images"):
+        shutil.copytree(files.resource(name), top / name)
+    shutil.copy(builtin_path(), top)
+    script = (
+        "import sys, pathlib, aifo_tasks.config.load as l;"
+        "print(l.load(pathlib.Path(sys.argv[1])).toolchain('node').image.context)"
+    )
+    load(project)
+    other = subprocess.run(
+        [sys.executable, "-c", script, project],
+        cwd=top, env=os.environ | {"PYTHONPATH": str(top)}, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert other.stdout == f"{top}/images/node\n"
 
 
 def test_another_home_reads_anew(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
