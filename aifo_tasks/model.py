@@ -234,6 +234,17 @@ class Registry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditFile:
+    """Where each call is recorded: None is the project's own file in the user's state directory.
+
+    Beyond ``size`` bytes it becomes the older one, and a new one begins.
+    """
+
+    file: Path | None = None
+    size: int = 64 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """A validated toolchains.yaml and where it stands.
 
@@ -249,6 +260,7 @@ class Config:
     toolchains: tuple[Toolchain, ...]
     languages: tuple[Language, ...] = ()
     notifications_command: tuple[str, ...] = ()
+    audit: AuditFile = AuditFile()
     lock: locked.Lock | None = None
     lock_problems: tuple[str, ...] = ()
 

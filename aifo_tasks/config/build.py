@@ -10,6 +10,7 @@ from typing import Any
 from aifo_tasks.errors import AifoError
 from aifo_tasks.files import resource
 from aifo_tasks.model import (
+    AuditFile,
     BaseSource,
     Bootstrap,
     Cache,
@@ -47,6 +48,7 @@ def config(data: Data, *, root: Path, files: tuple[Path, ...]) -> Config:
             if language.get("toolchain") in {None, *images}  # one that the project took away
         ),
         notifications_command=words(data.get("notifications-command", ())),
+        audit=_audit(data.get("audit", {})),
     )
 
 
@@ -73,6 +75,14 @@ def _registry(data: Data) -> Registry:
         internal_prefix=data.get("internal-prefix", ""),
         mirror_prefix=data.get("mirror-prefix", ""),
         probe=tuple(data.get("probe", ())),
+    )
+
+
+def _audit(data: Data) -> AuditFile:
+    default = AuditFile()
+    return AuditFile(
+        file=Path(data["file"]) if data.get("file") else None,
+        size=size(data.get("size", default.size)),
     )
 
 

@@ -102,6 +102,8 @@ def finished(chain: Chain, merged: Node) -> snapshot.Data:
         group, owner = map(str, context.keys[:2])
         source = chain.sources[context.node.place.depth]
         data[group][owner]["image"]["context"] = str(_resolve(source, context.text))
+    if named := data.get("audit", {}).get("file"):
+        data["audit"]["file"] = rules.host_path(named, Path.home())
     for toolchain in data["toolchains"].values():
         for mount in toolchain.get("mounts", ()):
             mount["source"] = rules.host_path(mount["source"], Path.home())

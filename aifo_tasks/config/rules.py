@@ -35,6 +35,7 @@ def findings(merged: Node, *, root: Path, home: Path) -> list[Finding]:
     toolchains = top.entries()
     languages = Spot(merged).get("languages").entries()
     found = [*_words(top), *_tools(toolchains), *_names(toolchains, languages)]
+    found += _audit(Spot(merged).get("audit", "file"), root=root, home=home)
     found += [*_codes(languages), *_toolchains(languages, {kind for kind, _ in toolchains})]
     found += [finding for _, language in languages for finding in _image(language.get("image"))]
     for _, toolchain in toolchains:
@@ -256,6 +257,12 @@ def _source(source: Spot, *, root: Path, home: Path) -> Iterator[Finding]:
         yield source.finding(f"{path} is or holds the home directory", "name a directory below it")
     elif _covers(str(root), path):
         yield source.finding(f"{path} lies in the project, which is mounted at {WORKSPACE} already")
+
+
+def _audit(file: Spot, *, root: Path, home: Path) -> Iterator[Finding]:
+    """Calls are recorded where no tool can write."""
+    if file.text.startswith(("/", "~")) and _covers(str(root), host_path(file.text, home)):
+        yield file.finding(f"{host_path(file.text, home)} lies in the project, where tools write")
 
 
 def _covers(upper: str, lower: str) -> bool:

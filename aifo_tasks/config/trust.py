@@ -82,11 +82,11 @@ def _marked(
     schema: Mapping[str, Any], whole: Mapping[str, Any]
 ) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
     """Every key the schema marks, as the keys that lead to it; ``*`` is any name."""
-    if "$ref" in schema:
-        keys = schema["$ref"].removeprefix("#/").split("/")
-        schema = functools.reduce(lambda below, key: below[key], keys, whole)
     if schema.get("x-trust"):
         yield (), schema
+    if "$ref" in schema:
+        keys = schema["$ref"].removeprefix("#/").split("/")
+        yield from _marked(functools.reduce(lambda below, key: below[key], keys, whole), whole)
     for key, below in schema.get("properties", {}).items():
         for rest, marked in _marked(below, whole):
             yield (key, *rest), marked

@@ -46,8 +46,7 @@ def served(
             _sidecar(work, choices, its, entrance)
             for work, its, entrance in zip(works, running, entrances, strict=True)
         ]
-        project = works[0].plan.project
-        record = audit.Audit(audit.path_for(project_session(project), project))
+        record = _audit(works)
         stack.callback(record.close)
         settings = Settings(
             tokens=(token, *(entrance.token for entrance in entrances if entrance)),
@@ -63,6 +62,17 @@ def served(
             if entrance is not None:
                 stack.enter_context(entrance.opened(serving, its.name))
         yield serving
+
+
+def _audit(works: Sequence[Workplace]) -> audit.Audit:
+    """The record of calls, where no tool of these toolchains can write."""
+    wished, project = works[0].config.audit, works[0].plan.project
+    mounts = (mount for work in works for mount in work.toolchain.mounts)
+    path = audit.path_for(
+        project_session(project), project,
+        named=wished.file, writable=[mount.source for mount in mounts if not mount.read_only],
+    )  # fmt: skip
+    return audit.Audit(path, size=wished.size)
 
 
 def _entrances(

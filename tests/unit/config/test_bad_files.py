@@ -50,6 +50,12 @@ def test_a_mount_of_the_project_itself_is_pointless(project: Path) -> None:
     )
 
 
+def test_no_calls_are_recorded_in_the_project(project: Path) -> None:
+    assert refusal(project, f"extends: builtin\naudit: {{file: {project}/calls}}\n") == (
+        f"toolchains.yaml:2:15: audit.file: {project}/calls lies in the project, where tools write"
+    )
+
+
 @pytest.mark.parametrize(
     ("extends", "problem"),
     [

@@ -128,6 +128,7 @@ TOOLCHAIN = ("$defs", "toolchain")
             set(),
             {"pin", "shared", "strict", "taken"},
         ),
+        (("properties", "audit"), model.AuditFile, set(), set()),
         ((*TOOLCHAIN, "properties", "caches", "items"), model.Cache, set(), set()),
         ((*TOOLCHAIN, "properties", "overlays", "items"), model.Overlay, set(), set()),
         ((*TOOLCHAIN, "properties", "mounts", "items"), model.Mount, set(), set()),
@@ -173,6 +174,8 @@ def test_the_kinds_of_schema_and_model_are_the_same_words() -> None:
 def test_the_keys_that_reach_the_host_are_marked() -> None:
     marked = {keys for keys, _ in trust._marked(SCHEMA, SCHEMA)}
     assert marked == {
+        ("audit", "file"),
+        ("audit", "size"),
         ("notifications-command",),
         ("registry", "probe"),
         ("toolchains", "*", "policy"),

@@ -13,6 +13,7 @@ from aifo_tasks.config.check import schema
 from aifo_tasks.config.load import Requests, load, requests
 from aifo_tasks.config.tree import Node
 from aifo_tasks.errors import AifoError
+from aifo_tasks.model import AuditFile
 
 MOUNT = "mounts: [{source: ~/corpus, target: /data}]"
 
@@ -69,6 +70,17 @@ def test_a_command_of_the_host_waits_for_approval(project: Path, command: str) -
     )
     trust.approve(requests(project).files)
     assert load(project).notifications_command == ("/usr/bin/say", "{args}")
+
+
+def test_another_record_of_calls_waits_for_approval(project: Path, home: Path) -> None:
+    text = "extends: builtin\naudit: {file: ~/calls, size: 1k}\ntoolchains: {}\n"
+    (project / "toolchains.yaml").write_text(text)
+    assert refusal(project) == (
+        "toolchains.yaml:2:15: not approved to reach the host: audit.file, "
+        "audit.size (toolchains.yaml:2:30) (hint: doit trust)"
+    )
+    trust.approve(requests(project).files)
+    assert load(project).audit == AuditFile(file=home / "calls", size=1024)
 
 
 def test_rules_wait_for_approval(project: Path) -> None:
