@@ -56,7 +56,8 @@ def run(
 
     ``environment`` is added to this process's. Raises ProcessError when the status is not 0
     and ``check`` holds, or when ``timeout`` seconds pass (status 124); AifoError when there
-    is no such program. On every path the child and its group are gone.
+    is no such program. On every path the child and its group are gone. It may open as many
+    descriptors as this process could before it raised that limit for itself.
     """
     with _started(argv, environment, directory, subprocess.PIPE) as child:
         _let_come()
@@ -211,6 +212,17 @@ def _restored() -> list[str]:
     return [*_LIMITED, str(_raised[0])] if _raised and _raised[0] >= 0 else []
 
 
+def _limited(argv: Sequence[str], environment: Mapping[str, str] | None) -> list[str]:
+    """``_restored`` for a command that is there: one that is not has to fail by itself."""
+    before = _restored()
+    if before:
+        import shutil  # only a proxy comes here
+
+        path = (environment or os.environ).get("PATH")
+        before = before if shutil.which(argv[0], path=path) else []
+    return before
+
+
 @contextlib.contextmanager
 def _started(
     argv: Sequence[str],
@@ -226,7 +238,7 @@ def _started(
         stack.callback(_let_come)
         try:
             child = subprocess.Popen(  # noqa: S603  # argv is a sequence of our own making
-                list(argv),
+                [*_limited(argv, environment), *argv],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
