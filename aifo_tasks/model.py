@@ -67,7 +67,8 @@ class Image:
     in common, if there is such a thing. ``version`` is the tool's version the file asks for;
     None leaves it to the base source that is taken. ``shims`` are the tools for which it has
     shims before all others. ``taken`` names an image that is used as it is. ``pin`` is the base
-    that toolchains.lock names; when ``strict``, none other will do.
+    that toolchains.lock names, ``published`` the digests it names of the image itself; when
+    ``strict``, none other will do.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Image:
     taken: str = ""
     shared: Path | None = None
     pin: locked.Base | None = None
+    published: tuple[str, ...] = ()
     strict: bool = False
 
     @property

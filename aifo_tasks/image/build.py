@@ -16,6 +16,7 @@ from aifo_tasks.image import recipe as recipes
 from aifo_tasks.image.base import Base, Pull
 from aifo_tasks.image.bootstrap import alone
 from aifo_tasks.image.recipe import Recipe
+from aifo_tasks.locked import NAME
 from aifo_tasks.model import PROXIES, Image, Toolchain
 from aifo_tasks.registry import references
 from aifo_tasks.registry.references import Prefixes
@@ -149,9 +150,10 @@ def _build(
 def _pulled(engine: Engine, image: Image, prefixes: Prefixes) -> Built | None:
     """The image as somebody published it from the same recipe; None when nobody did.
 
-    Only the internal registry is asked: a name of ours means nothing to any other.
+    Only the internal registry is asked: a name of ours means nothing to any other. Where
+    nothing else than toolchains.lock's will do, it is one that was locked when it was pushed.
     """
-    if not prefixes.internal.value:
+    if not prefixes.internal.value or (image.strict and not image.published):
         return None
     published = f"{image.name}:{recipes.tag(image)}"
     reference = references.resolve(published, prefixes, internal=True).reference
@@ -165,6 +167,9 @@ def _pulled(engine: Engine, image: Image, prefixes: Prefixes) -> Built | None:
     if log.is_dry_run():
         return None
     wrong = stale(state, image, platform=engine.info().platform)
+    digests = {text.partition("@")[2] for text in state.digests}
+    if image.strict and digests.isdisjoint(image.published):
+        wrong = f"it is not what {NAME} names"
     if wrong is not None:
         log.step(image.name, f"not taken from {reference}: {wrong}")
         return None

@@ -37,7 +37,8 @@ def pinned(lock: Lock | None, toolchain: Toolchain, *, strict: bool) -> Toolchai
         _require(lock, found, toolchain)
     if found is None:
         return toolchain
-    image = dataclasses.replace(toolchain.image, pin=found.base, strict=strict)
+    published = tuple(each.digest for each in found.published)
+    image = dataclasses.replace(toolchain.image, pin=found.base, published=published, strict=strict)
     return dataclasses.replace(toolchain, image=image)
 
 

@@ -150,7 +150,9 @@ def inputs(image: Image) -> str:
     As long as it stays the same, what the files ask for is the same image. What toolchains.lock
     says does not count: it is made from this.
     """
-    declared = dataclasses.replace(image, context=Path(), shared=None, pin=None, strict=False)
+    declared = dataclasses.replace(
+        image, context=Path(), shared=None, pin=None, published=(), strict=False
+    )
     shared = (files.digest_tree(image.shared),) if image.shared else ()
     shim = (_shim_digest(),) if image.shims else ()
     return files.digest(VERSION, repr(declared), files.digest_tree(image.context), *shared, *shim)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -189,6 +190,18 @@ def test_another_engine_builds_nothing_that_was_published(
     assert "building" not in pulled.stderr
     again = small.doit("build_image:small", **own)
     assert "build_image:small: up to date" in again.stdout + again.stderr
+
+    docker("--host", other_engine, "image", "rm", f"{NAME}:latest")
+    locked = small.doit("build_image:small", "LOCKED=1", **own)  # the push wrote the lock
+    assert f"{NAME}:latest: pulled; sidecars" in locked.stderr, locked.stderr
+    docker("--host", other_engine, "image", "rm", f"{NAME}:latest")
+    pushed = re.search(r": pushed, (sha256:\w+)", done.stderr)
+    assert pushed is not None
+    small.change("toolchains.lock", pushed[1], f"sha256:{'0' * 64}")
+    other = small.doit("build_image:small", "LOCKED=1", **own)
+    assert f"not taken from {prefix}/{NAME}:recipe-" in other.stderr
+    assert ": it is not what toolchains.lock names" in other.stderr
+    assert "pulled; sidecars" not in other.stderr
 
 
 def test_a_mirror_gives_the_base(small: Small, registry: Registry, tmp_path: Path) -> None:

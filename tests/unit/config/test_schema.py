@@ -126,7 +126,7 @@ TOOLCHAIN = ("$defs", "toolchain")
             (*TOOLCHAIN, "properties", "image"),
             model.Image,
             set(),
-            {"pin", "shared", "strict", "taken"},
+            {"pin", "published", "shared", "strict", "taken"},
         ),
         (("properties", "audit"), model.AuditFile, set(), set()),
         ((*TOOLCHAIN, "properties", "caches", "items"), model.Cache, set(), set()),
