@@ -175,6 +175,21 @@ def test_a_registry_that_wants_a_login_is_named_with_the_command(
             input=b"secret", env={**os.environ, **own}, check=True, capture_output=True,
         )  # fmt: skip
         assert (again := small.doit(*words, **own)).returncode == 0, again.stderr
+        helped = small.doit(*words, "TAG=helped", **helper(tmp_path, "user", "secret"))
+        assert helped.returncode == 0, helped.stderr
+
+
+def helper(directory: Path, user: str, secret: str) -> dict[str, str]:
+    """The environment of somebody whose credentials a helper keeps, and not docker's file."""
+    program = directory / "docker-credential-aifo-test"
+    answer = json.dumps({"ServerURL": "any", "Username": user, "Secret": secret})
+    program.write_text(f"#!/bin/sh\n[ \"$1\" = get ] && echo '{answer}' || echo '{{}}'\n")
+    program.chmod(0o755)
+    (directory / "config.json").write_text('{"credsStore": "aifo-test"}')
+    return {
+        "DOCKER_CONFIG": str(directory),
+        "PATH": f"{directory}{os.pathsep}{os.environ['PATH']}",
+    }
 
 
 def test_another_engine_builds_nothing_that_was_published(

@@ -13,7 +13,6 @@ from aifo_tasks.errors import AifoError, ProcessError
 from aifo_tasks.toolexec import limits
 from aifo_tasks.toolexec.limits import Limits
 
-
 SCRIPT = 'test "$(ulimit -Sn)" = "$1" && test "$2" = "a b" && test -z "$3" && exit 3'
 
 
