@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import json
 import os
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
+from aifo_tasks.engine import unix as sockets
 from aifo_tasks.errors import AifoError
 from aifo_tasks.value import dataclass
 
@@ -98,17 +97,14 @@ def ask(endpoint: Endpoint, path: str) -> bytes:
     For the few questions that come before the SDK. AifoError for an address that needs a
     helper program, such as ``ssh://``.
     """
-    connection = _connection(endpoint)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        if response.status != http.HTTPStatus.OK:
-            raise OSError(f"status {response.status} for {path}")
-        return response.read()
-    except http.client.HTTPException as error:
-        raise OSError(f"does not speak HTTP: {type(error).__name__}") from None
-    finally:
-        connection.close()
+    parts = urlsplit(endpoint.url)
+    if parts.scheme == "unix":
+        status, content = sockets.get(parts.path, path, seconds=PING_SECONDS)
+    else:
+        status, content = _answer(endpoint, parts, path)
+    if status != 200:
+        raise OSError(f"status {status} for {path}")
+    return content
 
 
 def unix(path: Path) -> str:
@@ -116,23 +112,10 @@ def unix(path: Path) -> str:
     return f"unix://{path}"
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a socket in the file system."""
+def _answer(endpoint: Endpoint, parts: SplitResult, path: str) -> tuple[int, bytes]:
+    """Status and content of an engine elsewhere."""
+    import http.client
 
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=PING_SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
-def _connection(endpoint: Endpoint) -> http.client.HTTPConnection:
-    parts = urlsplit(endpoint.url)
-    if parts.scheme == "unix":
-        return _UnixConnection(parts.path)
     if parts.scheme not in {"tcp", "http", "https"} or not parts.hostname:
         raise AifoError(
             endpoint.url,
@@ -140,11 +123,21 @@ def _connection(endpoint: Endpoint) -> http.client.HTTPConnection:
             hint="ssh -nNT -L /tmp/engine.sock:/var/run/docker.sock HOST & "
             "export DOCKER_HOST=unix:///tmp/engine.sock",
         )
+    host, port = parts.hostname, parts.port
     if endpoint.tls is None and parts.scheme != "https":
-        return http.client.HTTPConnection(parts.hostname, parts.port or 2375, timeout=PING_SECONDS)
-    return http.client.HTTPSConnection(
-        parts.hostname, parts.port or 2376, timeout=PING_SECONDS, context=_ssl_context(endpoint)
-    )
+        connection = http.client.HTTPConnection(host, port or 2375, timeout=PING_SECONDS)
+    else:
+        connection = http.client.HTTPSConnection(
+            host, port or 2376, timeout=PING_SECONDS, context=_ssl_context(endpoint)
+        )
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    except http.client.HTTPException:
+        raise OSError("does not speak HTTP") from None
+    finally:
+        connection.close()
 
 
 def _ssl_context(endpoint: Endpoint) -> ssl.SSLContext:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aifo_tasks import log
-from aifo_tasks.engine import light, preview
+from aifo_tasks.engine import preview
 from aifo_tasks.engine.failure import refused, unreachable
 from aifo_tasks.errors import EngineError
 
@@ -35,7 +35,7 @@ def open_stream(
         raise EngineError(container, f"{endpoint} is not on this machine: no command runs there")
     if not log.command(shlex.join(preview.exec_argv(container, argv, client))):
         return HijackedStream.ended()
-    connection = light.Connection(endpoint.removeprefix("unix://"))
+    connection = _Connection(endpoint.removeprefix("unix://"))
     try:
         wanted = {"AttachStdin": True, "AttachStdout": True, "AttachStderr": True, "Cmd": [*argv]}
         name = urllib.parse.quote(container, safe="")
@@ -161,3 +161,16 @@ def _refused(subject: str, status: int, content: bytes) -> EngineError:
     except (ValueError, TypeError, KeyError):
         message = content.decode("utf-8", "replace")
     return refused(subject, status, message)
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=60)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import http.client
 import json
-import socket
 import urllib.parse
 from collections.abc import Iterable
 from typing import Any
 
-from aifo_tasks.engine import states
+from aifo_tasks.engine import states, unix
 from aifo_tasks.engine.api import ImageState
 from aifo_tasks.engine.failure import refused, unreachable
 from aifo_tasks.errors import NotFoundError
 
 _SCHEME = "unix://"
+_SECONDS = 60.0
 
 
 def image_labels(endpoint: str, references: Iterable[str]) -> dict[str, ImageState | None]:
@@ -46,33 +45,15 @@ def _inspected(endpoint: str, reference: str) -> ImageState | None:
 
 def get(endpoint: str, path: str) -> Any:
     """The JSON a local engine answers to a GET; EngineError when it refuses or is not there."""
-    connection = Connection(endpoint.removeprefix(_SCHEME))
     try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        content = response.read()
-    except (OSError, http.client.HTTPException) as error:
+        status, content = unix.get(endpoint.removeprefix(_SCHEME), path, seconds=_SECONDS)
+    except OSError as error:
         raise unreachable(endpoint, error) from None
-    finally:
-        connection.close()
     try:
         answer = json.loads(content)
     except ValueError as error:
         raise unreachable(endpoint, error) from None
-    if response.status != 200:
+    if status != 200:
         message = answer.get("message", "") if isinstance(answer, dict) else ""
-        raise refused("container engine", response.status, message)
+        raise refused("container engine", status, message)
     return answer
-
-
-class Connection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=60)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)

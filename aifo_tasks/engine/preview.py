@@ -23,12 +23,8 @@ Argv = tuple[str, ...]
 DOCKER: Argv = ("docker",)
 _LOAD = "type=docker,compression=zstd,compression-level=1,oci-mediatypes=true"
 """Into the engine. A containerd store keeps layers compressed, and gzip takes longer than most
-builds; of zstd only OCI's types are known to every engine that loads what another saved. Other
-stores do not care."""
-
-_FOREIGN = f"{_LOAD},oci-mediatypes=true"
-"""What is for another platform is unpacked when it is first run, and then an engine knows zstd by
-OCI's media type alone."""
+builds; other stores do not care. An image that another engine saved, or that is for another
+platform, is unpacked later, and then an engine knows zstd by OCI's media type alone."""
 
 ARCHIVE_TARGET = "/aifo-volume"
 """Where a volume is mounted while its content is read or written."""
@@ -105,8 +101,7 @@ def build_argv(spec: BuildSpec, client: Argv = DOCKER) -> Argv:
     """A build that reads the Dockerfile from standard input and loads the image."""
     podman = client[0] == "podman"
     words = [*client]
-    load = _FOREIGN if spec.platform else _LOAD
-    words += ["build"] if podman else ["buildx", "build", "--builder", "default", "--output", load]
+    words += ["build"] if podman else ["buildx", "build", "--builder", "default", "--output", _LOAD]
     # an attestation has the time in it: the same inputs would give another digest
     words += [] if podman else ["--provenance", "false", "--progress", "plain"]
     words += ["--tag", spec.tag]
