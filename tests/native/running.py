@@ -128,7 +128,11 @@ class Init:
 
     def greeted(self) -> socket.socket:
         connection = self.connect()
-        assert launcher.greet(connection).spec == "0123abcd"
+        try:
+            assert launcher.greet(connection).spec == "0123abcd"
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def run(
