@@ -125,14 +125,17 @@ def test_a_push_is_written_and_a_registry_that_is_gone_changes_nothing(
     assert dict(published.platforms).keys() == set(PLATFORMS)
     before = moving.lock.read_bytes()
     assert moving.doit("outdated").returncode == 0
-    left = moving.doit(*words, BOTH, "LOCKED=1")
+    left = moving.doit(*words, "LOCKED=1")
     assert "toolchains.lock: is left as it is: LOCKED=1" in left.stderr, left.stderr
 
     own.stop()
-    for command in (["lock"], words):
+    for command, problem in (
+        (["lock"], f"{moving.base}:1: connect: connection refused"),
+        (words, f"{own.host}/team/{NAME}:latest: {own.host} does not answer"),
+    ):
         done = moving.doit(*command)
         assert done.returncode == 1
-        assert "connection refused" in done.stderr, done.stderr
+        assert problem in done.stderr, done.stderr
     told = moving.doit("outdated")
     assert told.returncode == 1
     assert told.stdout.count("connection refused") == 2, told.stdout

@@ -136,25 +136,6 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_built(
     assert not (small.path / "dist").exists()
 
 
-def test_an_image_of_another_platform_and_tag_goes_into_the_engine(small: Small) -> None:
-    done = small.doit("build_image:small", "PLATFORMS=linux/arm64", "TAG=arm")
-    assert done.returncode == 0, done.stderr
-    run = ["run", "--rm", "--platform", "linux/arm64", f"{NAME}:arm", "cat", "/machine"]
-    assert docker(*run) == "aarch64\n"
-
-
-def test_a_registry_that_is_gone_is_named_and_a_retry_works(small: Small, tmp_path: Path) -> None:
-    with Registry(tmp_path) as gone:
-        gone.stop()
-        words = ["publish_image:small", BOTH, f"REGISTRY={gone.host}/team/"]
-        done = small.doit(*words)
-        assert done.returncode == 1
-        assert f"{gone.host}/team/{NAME}:latest: {gone.host} does not answer" in done.stderr
-        gone.start()
-        assert (again := small.doit(*words)).returncode == 0, again.stderr
-        assert "latest" in gone.tags(f"team/{NAME}")
-
-
 def test_a_registry_that_wants_a_login_is_named_with_the_command(
     small: Small, tmp_path: Path
 ) -> None:
