@@ -122,6 +122,43 @@ def _starts(bench: Bench, report: Report) -> None:
     ]  # fmt: skip
 
 
+def _toolchains(bench: Bench, report: Report) -> None:
+    """All that are shipped at once, beside one; their images are built if they have to be."""
+    project = bench.bare / "toolchains"
+    project.mkdir()
+    (project / "toolchains.yaml").write_text("extends: builtin\n")
+    command("aifo", "run", "-n", "2", "build_image", cwd=project)()
+    stop = command("aifo", "run", "sidecar_stop", cwd=project)
+    nothing = Subject(name="bare doit doing nothing, again", run=command("doit", cwd=bench.bare))
+    current = Subject(
+        name="aifo run build_image, all up to date",
+        run=command("aifo", "run", "build_image", cwd=project),
+    )
+    one = Subject(
+        name="one sidecar, from nothing",
+        run=command("aifo", "run", "sidecar:go", cwd=project), before=stop, every=5,
+    )  # fmt: skip
+    five = Subject(
+        name="all sidecars at once, from nothing",
+        run=command("aifo", "run", "-n", "5", "sidecar", cwd=project), before=stop, every=5,
+    )  # fmt: skip
+    try:
+        interleaved([nothing, current, one, five], bench.arguments.rounds)
+    finally:
+        stop()
+    report.subjects += [nothing, current, one, five]
+    report.ratios += [
+        Ratio(
+            name="all images up to date / bare doit",
+            subject=current.median, anchor=nothing.median, sense="at most", target=1.5,
+        ),
+        Ratio(
+            name="all sidecars / one",
+            subject=five.median, anchor=one.median, sense="at most", target=2,
+        ),
+    ]  # fmt: skip
+
+
 def _output(bench: Bench, report: Report) -> None:
     """Bytes through a pipe to a reader that throws them away.
 
@@ -172,4 +209,4 @@ def _drop(data: bytes) -> None:
     pass
 
 
-GROUPS = {"calls": _calls, "starts": _starts, "output": _output}
+GROUPS = {"calls": _calls, "starts": _starts, "toolchains": _toolchains, "output": _output}

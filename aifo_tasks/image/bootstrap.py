@@ -11,7 +11,6 @@ from pathlib import Path
 from aifo_tasks import files, log, process
 from aifo_tasks.engine.api import Engine, ImageState, ImportSpec
 from aifo_tasks.errors import AifoError, ProcessError
-from aifo_tasks.image import oci
 from aifo_tasks.model import Bootstrap
 
 DEBIAN_MIRROR = "AIFO_DEBIAN_MIRROR"
@@ -153,6 +152,8 @@ def _imported(engine: Engine, tag: str, roots: list[tuple[str, Path]]) -> ImageS
     (platform, root), *more = roots
     if not more and platform == engine.info().platform:
         return engine.import_image(ImportSpec(archive=root, tag=tag))
+    from aifo_tasks.image import oci  # and with it tarfile, which no up-to-date image needs
+
     with _scratch(f"{tag.partition(':')[2]}.oci.tar") as archive:
         if not log.is_dry_run():
             oci.write(archive, f"docker.io/library/{tag}", roots)

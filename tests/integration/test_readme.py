@@ -140,7 +140,7 @@ def test_a_mistake_reads_as_described(fresh: Project) -> None:
 @pytest.mark.parametrize(
     ("words", "ratios"),
     [
-        ([], 10),
+        ([], 12),
         (["exec", "--clients", "1", "2", "--burst", "4",
           "--only", "calls", "--only", "burst", "--only", "output"], 23),
         (["installs", "--only", "rust-app"], 3),
