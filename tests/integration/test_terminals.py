@@ -97,6 +97,10 @@ def way(
         yield way
 
 
+ALONE = pytest.mark.parametrize("way", ["direct"], indirect=True)
+"""A test with a proxy of its own: a project has one at a time."""
+
+
 @pytest.fixture
 def pane(tmux: Tmux, way: Way) -> Iterator[Pane]:
     """A shell that never sets a terminal's modes itself."""
@@ -284,10 +288,12 @@ def test_a_killed_tool(pane: Pane, way: Way) -> None:
     pane.expect_status(137)
 
 
+@ALONE
 def test_left_alone_for_longer_than_a_client_may_stall(
-    project: ScreensProject, tmux: Tmux, tmp_path: Path
+    project: ScreensProject, tmux: Tmux, way: Way, tmp_path: Path
 ) -> None:
     """Over TCP, where a terminal's output goes through the proxy."""
+    assert way.proxy is None
     with way_to("tcp", project, tmp_path, AIFO_TOOLEXEC_WRITE="1") as way:
         shown = tmux.show(["dash", "-i"], way.environment, project.path)
         shown.run(way("less", "text"))
@@ -325,8 +331,12 @@ def test_a_terminal_that_is_gone_for_who_ignores_it(pane: Pane, way: Way) -> Non
     eventually(lambda: not way.project.processes())
 
 
+@ALONE
 @pytest.mark.parametrize("name", ["descriptors", "tcp"])
-def test_a_killed_proxy(project: ScreensProject, tmux: Tmux, tmp_path: Path, name: str) -> None:
+def test_a_killed_proxy(
+    project: ScreensProject, tmux: Tmux, way: Way, tmp_path: Path, name: str
+) -> None:
+    assert way.proxy is None
     proxy = Proxy(project, *proxied(name))
     way = through(proxy, tmp_path)
     shown = tmux.show(["dash", "-i"], way.environment, project.path)
@@ -338,8 +348,12 @@ def test_a_killed_proxy(project: ScreensProject, tmux: Tmux, tmp_path: Path, nam
     eventually(lambda: not project.processes(), seconds=15)
 
 
+@ALONE
 @pytest.mark.parametrize("name", ["descriptors", "tcp", "direct"])
-def test_a_killed_sidecar(project: ScreensProject, tmux: Tmux, tmp_path: Path, name: str) -> None:
+def test_a_killed_sidecar(
+    project: ScreensProject, tmux: Tmux, way: Way, tmp_path: Path, name: str
+) -> None:
+    assert way.proxy is None
     with way_to(name, project, tmp_path) as way:
         shown = tmux.show(["dash", "-i"], way.environment, project.path)
         shown.run(way("vim", "-n -u NONE text"))
