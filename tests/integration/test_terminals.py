@@ -294,13 +294,14 @@ def test_left_alone_for_longer_than_a_client_may_stall(
 ) -> None:
     """Over TCP, where a terminal's output goes through the proxy."""
     assert way.proxy is None
-    with way_to("tcp", project, tmp_path, AIFO_TOOLEXEC_WRITE="1") as way:
-        shown = tmux.show(["dash", "-i"], way.environment, project.path)
-        shown.run(way("less", "text"))
+    with way_to("tcp", project, tmp_path, AIFO_TOOLEXEC_WRITE="1") as own:
+        shown = tmux.show(["dash", "-i"], own.environment, project.path)
+        shown.run(own("less", "text"))
         shown.expect("line 23 of")
         time.sleep(2)
         stop_and_go_on(shown)
         shown.expect("line 19 of")
+        time.sleep(0.5)  # before it reads keys, less takes a stop for later
         shown.press("C-z")
         shown.expect_prompt()
         time.sleep(2)
@@ -338,9 +339,9 @@ def test_a_killed_proxy(
 ) -> None:
     assert way.proxy is None
     proxy = Proxy(project, *proxied(name))
-    way = through(proxy, tmp_path)
-    shown = tmux.show(["dash", "-i"], way.environment, project.path)
-    shown.run(way("vim", "-n -u NONE text"))
+    own = through(proxy, tmp_path)
+    shown = tmux.show(["dash", "-i"], own.environment, project.path)
+    shown.run(own("vim", "-n -u NONE text"))
     shown.expect("line 1 of")
     assert proxy.end(signal.SIGKILL) == -signal.SIGKILL
     shown.expect_status(125)
@@ -354,9 +355,9 @@ def test_a_killed_sidecar(
     project: ScreensProject, tmux: Tmux, way: Way, tmp_path: Path, name: str
 ) -> None:
     assert way.proxy is None
-    with way_to(name, project, tmp_path) as way:
-        shown = tmux.show(["dash", "-i"], way.environment, project.path)
-        shown.run(way("vim", "-n -u NONE text"))
+    with way_to(name, project, tmp_path) as own:
+        shown = tmux.show(["dash", "-i"], own.environment, project.path)
+        shown.run(own("vim", "-n -u NONE text"))
         shown.expect("line 1 of")
         (sidecar,) = (found for found in project.sidecars() if "screens" in found)
         docker("kill", sidecar)
