@@ -136,7 +136,7 @@ def wants_frames(head: Head) -> bool:
 def form(body: bytes) -> Fields:
     """The fields of a form in order, as bytes; RefusalError for a bad percent sign or a NUL."""
     return [
-        _known_field(part) if len(part) <= _SHORT else _field(part)
+        _known_field(part) if len(part) <= _SHORT and part[:4] == b"env=" else _field(part)
         for part in body.split(b"&")
         if part
     ]
