@@ -30,17 +30,18 @@ static void tell_window(struct job *job)
 	job->told = window;
 }
 
-/* Where we are comes before the tool looks. */
+/* Where we are, and that it is to draw anew, comes before the tool looks: a signal while it draws
+ * would break what it writes. */
 static void go_on(struct job *job)
 {
-	if (job->screen)
-		tell_window(job);
-	tell_signal(job, WIRE_CONT);
 	screen_forget();
-	if (job->screen)
+	if (job->screen) {
 		screen_make_raw(0);
+		tell_window(job);
+	}
 	if (screen_is_raw())
-		tell_signal(job, WIRE_WINCH); /* so that it draws anew */
+		tell_signal(job, WIRE_WINCH);
+	tell_signal(job, WIRE_CONT);
 }
 
 /* Nobody continues a job that no shell knows of: its tool gets what the kernel has for such. */

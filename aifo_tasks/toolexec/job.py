@@ -68,11 +68,14 @@ class Job:
         self._go_on()
 
     def _go_on(self) -> None:
-        """Where we are comes before the tool looks."""
-        self._tell(self._streams.news() + frames.signal_frame(signal.SIGCONT))
+        """Where we are, and that it is to draw anew, comes before the tool looks: a signal while
+        it draws would break what it writes.
+        """
         self._streams.forget()
-        if self._streams.take_terminal():
-            self._tell(frames.signal_frame(signal.SIGWINCH))  # so that it draws anew
+        anew = self._streams.take_terminal()
+        news = self._streams.news()
+        redraw = frames.signal_frame(signal.SIGWINCH) if anew else b""
+        self._tell(news + redraw + frames.signal_frame(signal.SIGCONT))
 
     def _tell(self, data: bytes) -> None:
         if data:
