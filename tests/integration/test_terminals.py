@@ -22,7 +22,7 @@ from tests.integration.screens import PROMPT, Pane, ScreensProject, Tmux
 from tests.native.running import descendants
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def project(
     engine_endpoint: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ScreensProject]:
