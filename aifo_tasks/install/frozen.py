@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import os
+import re
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,13 @@ from aifo_tasks.install.key import key
 from aifo_tasks.process import TAIL_LINES
 
 _STALE_TRIES = 2
+
+_PASSING = re.compile(
+    r"connection reset|i/o timeout|TLS handshake timeout|unexpected EOF"
+    r"|\b(?:429 Too Many|50[0234] (?:Internal|Bad|Service|Gateway))",
+    re.IGNORECASE,
+)
+"""What a registry's bad moment looks like. Most package managers ask again themselves; go never."""
 
 
 def ensure(run: Runner, plan: Plan, lock_path: Path) -> bool:
@@ -62,6 +70,10 @@ def _install(run: Runner, plan: Plan, lock: int, wanted: str) -> None:
         if offline is not None:
             log.step(plan.subject, "the store lacks something: asking the package registry")
         online = _attempt(run, plan, lock, offline=False)
+        passing = _PASSING.search("\n".join(online.last))
+        if online.status != 0 and passing:
+            log.step(plan.subject, f"{passing[0]}: asking the package registry once more")
+            online = _attempt(run, plan, lock, offline=False)
         if online.status != 0:
             raise _failed(plan, offline, online)
     problem = plan.manager.verify(run, plan)

@@ -37,14 +37,16 @@ def installed(
             for project, words in zip(projects, (case.works, case.there), strict=True)
         ]
         ends = [child.communicate(timeout=600) for child in at_once]
-        assert [child.returncode for child in at_once] == [0, 0], ends
-        assert all(NOTHING in err.decode() for _, err in ends)
-        assert case.shows in b"".join(ends[0]).decode()
+        said = [b"".join(streams).decode() for streams in ends]
+        assert [child.returncode for child in at_once] == [0, 0], "\n".join(said)
+        assert all(NOTHING in one for one in said)
+        assert case.shows in said[0]
         projects[1].stop()
         yield projects[0]
     finally:
         for project in projects:
-            project.remove()
+            project.stop()
+        projects[0].remove()
 
 
 def test_nothing_is_done_again(installed: Installed) -> None:

@@ -73,6 +73,26 @@ def test_what_the_store_lacks_comes_from_the_registry(
     assert "NO_OFFLINE_TARBALL" not in shown
 
 
+@pytest.mark.parametrize(
+    ("output", "times"),
+    [
+        ("Get \"https://proxy.golang.org/x.zip\": net/http: TLS handshake timeout", 2),
+        ("reading https://proxy.golang.org/x.zip: 502 Bad Gateway", 2),
+        ("read tcp 172.17.0.2:1->1.2.3.4:443: read: connection reset by peer", 2),
+        ("lookup proxy.golang.org: no such host", 1),
+        ("x@v1.502.0: 404 Not Found", 1),
+    ],
+)
+def test_a_bad_moment_of_the_registry_is_asked_away_once(
+    bench: Bench, output: str, times: int
+) -> None:
+    bench.tell("output", f"{output}\n")
+    bench.tell("status", "1")
+    with pytest.raises(InstallError):
+        ensure(bench)
+    assert bench.calls == [frozen_call(bench)] * times
+
+
 def test_an_overlay_made_again_by_hand_is_installed_again(bench: Bench) -> None:
     ensure(bench)
     Path(bench.plan.targets[1], ".aifo-node-overlay").unlink()
