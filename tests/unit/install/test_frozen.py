@@ -76,7 +76,7 @@ def test_what_the_store_lacks_comes_from_the_registry(
 @pytest.mark.parametrize(
     ("output", "times"),
     [
-        ("Get \"https://proxy.golang.org/x.zip\": net/http: TLS handshake timeout", 2),
+        ('Get "https://proxy.golang.org/x.zip": net/http: TLS handshake timeout', 2),
         ("reading https://proxy.golang.org/x.zip: 502 Bad Gateway", 2),
         ("read tcp 172.17.0.2:1->1.2.3.4:443: read: connection reset by peer", 2),
         ("lookup proxy.golang.org: no such host", 1),
