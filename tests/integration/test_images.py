@@ -46,7 +46,10 @@ tsc hello.ts && node hello.js
     "rust": """\
 cargo init -q --vcs none --name hello
 sed -i 's/, world!/ there/' src/main.rs
+printf '\\n#[test]\\nfn runs() {}\\n' >>src/main.rs
 cargo fmt --check && cargo clippy -q && cargo test -q >/dev/null
+cargo nextest run 2>&1 | grep -q '1 passed' || echo 'no test'
+rustup run "$(rustup show active-toolchain | cut -d' ' -f1)" rustc --version >/dev/null
 CARGO_TARGET_DIR=/tmp/target cargo run -q
 """,
     "python": """\
@@ -70,6 +73,7 @@ done
 ccache --print-stats | grep -q '^direct_cache_hit.[1-9]' || echo 'no hit'
 ctest --test-dir /tmp/b >/dev/null && /tmp/b/hello
 clang++ -x c++ hello.c -o /tmp/hello && /tmp/hello
+echo 'FROM debian' | hadolint - | grep -q 'DL3006' || echo 'no complaint'
 """,
     "go": """\
 printf 'module example.org/hello\\n\\ngo 1.22\\n' >go.mod
