@@ -33,19 +33,17 @@ class Listener:
         self._error: AifoError | None = None
         self._task: asyncio.Task[object]
         self._cancelling = 0
-        self._left = False
 
     def __enter__(self) -> Self:
         task = asyncio.current_task()
         assert task is not None
         self._task, self._cancelling = task, task.cancelling()
-        asyncio.get_running_loop().call_soon(self._begin)  # not before the task has to wait
+        self._connection.watch(self._listen)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
     ) -> None:
-        self._left = True
         self._connection.watch(None)
         # whoever hears and whatever failed know us: nothing must keep a call alive by a circle
         self._sink, error, self._error = None, self._error, None
@@ -70,10 +68,6 @@ class Listener:
             self._error = error
             self._connection.watch(None)
             self._task.cancel()
-
-    def _begin(self) -> None:
-        if not self._left:
-            self._connection.watch(self._listen)
 
     def _listen(self) -> None:
         try:

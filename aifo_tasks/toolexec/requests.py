@@ -34,8 +34,7 @@ SMALL = 32 * 1024
 KNOWN_ENVIRONMENTS = 64
 """... of how many: a caller's variables are the same from call to call."""
 
-_KNOWN_FIELDS = 4096
-_SHORT = 512
+_VARIABLE = b"&env="
 
 Path = Literal["/exec", "/notify", "/signal"]
 Fields = list[tuple[bytes, bytes]]
@@ -135,29 +134,26 @@ def wants_frames(head: Head) -> bool:
 
 def form(body: bytes) -> Fields:
     """The fields of a form in order, as bytes; RefusalError for a bad percent sign or a NUL."""
-    return [
-        _known_field(part) if len(part) <= _SHORT and part[:4] == b"env=" else _field(part)
-        for part in body.split(b"&")
-        if part
-    ]
+    return [_field(part) for part in body.split(b"&") if part]
 
 
 def exec_request(body: bytes, version: int) -> ExecRequest:
     """The call in a form; RefusalError for anything that cannot be one."""
-    values = _values(body)
+    is_small = len(body) <= SMALL
+    front, variables = _parted(body) if is_small and version == 3 else (body, b"")
+    values = _values(front)
     tool, cwd = _single(values, b"tool"), _single(values, b"cwd")
     if not _TOOL.fullmatch(tool):
         raise answers.bad(f"tool: '{answers.shown(tool[:80])}' is no tool's name")
     if not cwd.startswith(b"/") or b".." in cwd.split(b"/"):
         raise answers.bad(f"cwd: '{answers.shown(cwd[:200])}' is no absolute path without '..'")
     terminal = values.get(b"tty") if version == 3 else None
-    is_small = len(body) <= SMALL
-    pairs = _known_environment if is_small else _environment
+    environment = _environment(values.get(b"env", ())) if version == 3 else ()
     return ExecRequest(
         tool=tool.decode("ascii"),
         cwd=cwd,
         arguments=tuple(values.get(b"arg", ())),
-        environment=pairs(tuple(values.get(b"env", ()))) if version == 3 else (),
+        environment=environment + _known_environment(variables) if variables else environment,
         terminal=_terminal(terminal[0]) if terminal else None,
         is_small=is_small,
     )
@@ -191,9 +187,6 @@ def _field(part: bytes) -> tuple[bytes, bytes]:
     if b"%" in part or b"+" in part:
         name, value = _decoded(name), _decoded(value)
     return name, value
-
-
-_known_field = functools.lru_cache(_KNOWN_FIELDS)(_field)
 
 
 def _decoded(text: bytes) -> bytes:
@@ -231,7 +224,15 @@ def _exec_id(value: bytes | None, where: str) -> str:
     return value.decode("ascii")
 
 
-def _environment(values: tuple[bytes, ...]) -> tuple[tuple[bytes, bytes], ...]:
+def _parted(body: bytes) -> tuple[bytes, bytes]:
+    """A form without the variables at its end, and those: as our own clients send them."""
+    start = body.find(_VARIABLE)
+    if start < 0 or body.count(b"&", start) != body.count(_VARIABLE, start):
+        return body, b""
+    return body[:start], body[start:]
+
+
+def _environment(values: Iterable[bytes]) -> tuple[tuple[bytes, bytes], ...]:
     pairs = []
     for each in values:
         name, equals, value = each.partition(b"=")
@@ -241,7 +242,9 @@ def _environment(values: tuple[bytes, ...]) -> tuple[tuple[bytes, bytes], ...]:
     return tuple(pairs)
 
 
-_known_environment = functools.lru_cache(KNOWN_ENVIRONMENTS)(_environment)
+@functools.lru_cache(KNOWN_ENVIRONMENTS)
+def _known_environment(variables: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    return _environment(_values(variables)[b"env"])
 
 
 def _terminal(value: bytes) -> Terminal:

@@ -72,6 +72,29 @@ def test_a_whole_call() -> None:
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        b"tool=a&cwd=/&arg=b&env=K=1&env=L=%3D",
+        b"env=K=1&tool=a&cwd=/&arg=b&env=L=%3D",
+        b"tool=a&cwd=/&env=K=1&env=L=%3D&arg=b",
+        b"%65nv=K=1&tool=a&cwd=/&arg=b&env=L=%3D",
+        b"tool=a&cwd=/&env=K=1&%65nv=L=%3D&arg=b&",
+    ],
+)
+def test_variables_may_stand_anywhere(body: bytes) -> None:
+    for _ in range(2):
+        request = requests.exec_request(body, 3)
+        assert (request.tool, request.cwd, request.arguments) == ("a", b"/", (b"b",))
+        assert request.environment == ((b"K", b"1"), (b"L", b"="))
+
+
+def test_what_comes_after_a_variable_is_checked() -> None:
+    for wrong in (b"&env=%00", b"&env=K=%00", b"&env=K=%zz", b"&env==K"):
+        with pytest.raises(RefusalError):
+            requests.exec_request(b"tool=a&cwd=/&env=A=1" + wrong, 3)
+
+
+@pytest.mark.parametrize(
     ("body", "what"),
     [
         ("cwd=/workspace", "tool is missing"),
