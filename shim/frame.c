@@ -58,21 +58,22 @@ static size_t count_strings(const char *bytes, size_t length)
 	return count;
 }
 
-/* True when each of count strings is a name, '=' and a value. */
-static bool are_variables(const char *string, uint32_t count)
+/* Where the strings go on after count of them that each are a name, '=' and a value; NULL when
+ * one is not. */
+static char *skip_variables(char *string, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		const char *equals = strchr(string, '=');
+		char *equals = strchr(string, '=');
 		if (equals == NULL || equals == string)
-			return false;
+			return NULL;
 		string = equals + strlen(equals) + 1;
 	}
-	return true;
+	return string;
 }
 
 static bool is_terminal(uint8_t streams)
 {
-	streams &= (uint8_t)~CALL_LOOKS;
+	streams &= (uint8_t) ~(CALL_LOOKS | CALL_TELLS);
 	return !(streams & ~(TERMINAL_STREAMS | TERMINAL_BEHIND)) && streams != TERMINAL_BEHIND;
 }
 
@@ -90,14 +91,17 @@ bool call_decode(char *payload, size_t length, struct call *call)
 	call->cwd = payload + CALL_HEAD;
 	if (!is_terminal(call->terminal) || call->argc == 0 || call->cwd[0] != '/')
 		return false;
-	uint64_t expected = (uint64_t)call->argc + call->envc + 1;
+	bool tells = call->terminal & CALL_TELLS;
+	uint64_t expected = (uint64_t)call->argc + call->envc + 1 + tells;
 	if (count_strings(call->cwd, length - CALL_HEAD) != expected)
 		return false;
 	call->strings = call->cwd + strlen(call->cwd) + 1;
-	const char *variables = call->strings;
+	char *variables = call->strings;
 	for (uint32_t i = 0; i < call->argc; i++)
 		variables += strlen(variables) + 1;
-	return are_variables(variables, call->envc);
+	char *end = skip_variables(variables, call->envc);
+	call->words = tells ? end : NULL;
+	return end != NULL && (!tells || (end[0] != '\0' && strlen(end) <= CALL_WORDS_LIMIT));
 }
 
 char *call_strings(char *strings, uint32_t count, char **pointers)
