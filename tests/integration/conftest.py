@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from aifo_tasks.engine import private
-from tests.integration.project import Project
+from tests.integration.project import ROOT, Project
 from tests.integration.registries import Registry, second_engine, small_roots
 from tests.integration.small import Roots, Small, put
 
@@ -92,6 +92,16 @@ def small(small_base: str, tmp_path: Path) -> Iterator[Small]:
     project = Small(tmp_path / "p", small_base)
     yield project
     project.remove()
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole package, to be changed."""
+    top = tmp_path_factory.mktemp("package")
+    for name in ("aifo_tasks", "images", "schema", "shim"):
+        shutil.copytree(ROOT / name, top / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "toolchains.yaml", top)
+    return top
 
 
 @pytest.fixture

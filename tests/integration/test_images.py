@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -136,22 +135,11 @@ def test_a_second_time_nothing_is_built(place: Project) -> None:
     )
 
 
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The whole package, to be changed."""
-    top = tmp_path_factory.mktemp("package")
-    for name in ("aifo_tasks", "images", "schema", "shim"):
-        shutil.copytree(ROOT / name, top / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "toolchains.yaml", top)
-    return top
-
-
 @pytest.mark.parametrize(
     ("file", "rebuilt", "reason"),
     [
         ("rust/Dockerfile.j2", ["rust"], "the Dockerfile changed"),
         ("go/go-version", ["go"], "go-version changed"),
-        ("shared/fetch", KINDS, "fetch, which all images share, changed"),
         ("shared/parts.j2", KINDS, "the Dockerfile changed"),
     ],
 )

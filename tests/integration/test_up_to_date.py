@@ -8,9 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.installing import NOTHING, Case, Installed
 from tests.integration.project import Project, docker, eventually
 
 INSTALLING = "install node: "
+PNPM = Case(
+    name="pnpm",
+    example="pnpm-app",
+    works=("pnpm", "test"),
+    shows="# pass 7",
+    there=("node", "-e", "require('kleur')"),
+    lockfile="pnpm-lock.yaml",
+    spoilt=str,
+    wrong="",
+    unreachable="",
+)
 
 
 def test_a_changed_byte_installs_a_touch_does_not(fresh: Project) -> None:
@@ -167,6 +179,26 @@ def test_two_projects_have_their_own(fresh: Project, warm: Project, tmp_path: Pa
     assert fresh.call("true").returncode == 0
     assert set(fresh.volumes()).isdisjoint(warm.volumes())
     assert set(fresh.sidecars()).isdisjoint(warm.sidecars())
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can call for two users")
+def test_two_users_in_turn_have_volumes_of_their_own(engine_endpoint: str, tmp_path: Path) -> None:
+    """Who comes back finds his own as he left it."""
+    project = Installed(tmp_path / "pnpm-app", PNPM)
+    owned = '{{.Name}} {{index .Labels "io.aifo.uid"}}'
+    try:
+        for uid in (1000, 1001):
+            project.give(uid)
+            assert NOTHING in project.installs()
+        project.give(1000)
+        assert project.installs() == ""
+        overlays = docker("volume", "inspect", "--format", owned, *project.volumes())
+        assert sorted(line.split()[-1] for line in overlays.splitlines()) == ["1000", "1001"]
+        cache = f"{project.prefix}-aifo-node-cache"
+        caches = docker("volume", "inspect", "--format", owned, *project.caches())
+        assert sorted(caches.splitlines()) == [f"{cache} 1000", f"{cache}-u1001 1001"]
+    finally:
+        project.remove()
 
 
 def test_a_warm_store_needs_no_network(fresh: Project) -> None:
