@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import re
 
 from aifo_tasks import log, process
@@ -15,6 +16,8 @@ _ERROR = re.compile(r"#\d+ (ERROR: .*)")
 _EXPORT = re.compile(r"#\d+ exporting to image")
 _PODMAN_STEP = re.compile(r"STEP (\d+/\d+): (.*)")
 _NOISE = re.compile(r"#\d+ |--> |-+$|COMMIT |Successfully tagged |[0-9a-f]{64}$")
+_EXCERPT = re.compile(r"Dockerfile:\d+|-{20}| *\d+ \| .*")
+"""BuildKit's last lines show the step that failed: a long one would leave no place for why."""
 _MISSING_CLIENT = {
     "docker": "apt-get install docker-cli docker-buildx",
     "podman": "apt-get install podman",
@@ -43,13 +46,22 @@ def build(spec: BuildSpec, client: preview.Argv, progress: Progress) -> bool:
 
 
 def run(argv: preview.Argv, dockerfile: str, progress: Progress) -> None:
-    """Run a build whose Dockerfile comes by standard input; ProcessError when it fails."""
+    """Run a build whose Dockerfile comes by standard input.
+
+    Raises ProcessError with its last lines, but for those that repeat the Dockerfile.
+    """
+    last: collections.deque[str] = collections.deque(maxlen=process.TAIL_LINES)
 
     def show(line: str) -> None:
+        if not _EXCERPT.fullmatch(line):
+            last.append(line)
         if short := readable(line):
             progress(short)
 
-    process.stream(argv, show, data=dockerfile.encode())
+    try:
+        process.stream(argv, show, data=dockerfile.encode())
+    except ProcessError as error:
+        raise ProcessError(argv, error.status, "\n".join(last)) from None
 
 
 def readable(line: str) -> str:

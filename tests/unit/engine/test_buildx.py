@@ -8,9 +8,16 @@ import pytest
 
 from aifo_tasks.engine import buildx
 from aifo_tasks.engine.api import BuildSpec
-from aifo_tasks.errors import EngineError
+from aifo_tasks.errors import EngineError, ProcessError
 
 SPEC = BuildSpec(tag="t:1", context=Path("/"), dockerfile="FROM scratch\n")
+FAILS = """\
+printf '#7 0.5 fetch: cannot be had\\n#7 ERROR: exit code: 1\\n------\\nDockerfile:9\\n'
+echo --------------------
+for i in $(seq 60); do printf '%4d | >>>     step %d\\n' $i $i; done
+printf -- '--------------------\\nERROR: failed to solve\\n'
+exit 1
+"""
 
 
 @pytest.mark.parametrize(
@@ -39,6 +46,17 @@ SPEC = BuildSpec(tag="t:1", context=Path("/"), dockerfile="FROM scratch\n")
 )
 def test_what_is_worth_showing(line: str, shown: str) -> None:
     assert buildx.readable(line) == shown
+
+
+def test_a_long_step_that_fails_leaves_place_for_why() -> None:
+    shown: list[str] = []
+    with pytest.raises(ProcessError) as caught:
+        buildx.run(("sh", "-c", FAILS), "", shown.append)
+    assert caught.value.tail.splitlines() == [
+        "#7 0.5 fetch: cannot be had", "#7 ERROR: exit code: 1", "------", "ERROR: failed to solve",
+    ]  # fmt: skip
+    assert caught.value.status == 1
+    assert shown[0] == "fetch: cannot be had"
 
 
 @pytest.mark.parametrize(
