@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import socket
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,25 @@ def test_another_file_is_refused(
 ) -> None:
     done = script("fetch", f"{server}/file", checksum, str(tmp_path / "had"))
     assert done == (1, f"fetch: {server}/file: {said}\n")
+
+
+def test_a_transfer_that_is_cut_is_begun_again(script: Script, tmp_path: Path) -> None:
+    head = b"HTTP/1.0 200 OK\r\nContent-Length: 8\r\n\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for content in (CONTENT[:3], CONTENT):
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(head + content)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/file"
+        status, _ = script("fetch", url, SHA256, str(tmp_path / "had"))
+        thread.join(10)
+    assert (status, (tmp_path / "had").read_bytes()) == (0, CONTENT)
 
 
 @pytest.mark.parametrize(
