@@ -14,7 +14,7 @@ Different, and to be known:
 
 - a tmpfs belongs to the container's user also when another ``uid=`` is asked for;
 - with a read-only root ``/run``, ``/tmp`` and ``/var/tmp`` are still writable, in memory;
-- an internal network has no address of this machine in it;
+- an internal network has no address of this machine in it, any other from its first container on;
 - a host path with a comma in it cannot be mounted;
 - what is read from a volume tells all files as root's; what is written keeps its owners;
 - a built image carries the label ``io.buildah.version``;

@@ -79,8 +79,9 @@ def run(
             engine = ready.connect(consent=choices.consent)
             plan = stack.enter_context(_network(engine, works))
             gateway = network.gateway(engine, plan)
+            port = serving.listen_tcp(gateway, early=network.comes_late(engine))
             address = Address(
-                url=f"http://{gateway}:{serving.listen_tcp(gateway)}/exec",
+                url=f"http://{gateway}:{port}/exec",
                 token_file=way.token_file,
                 directory=way.directory,
                 network=plan.network,

@@ -50,11 +50,11 @@ class Serving:
 
         self._done(listen())
 
-    def listen_tcp(self, host: str) -> int:
+    def listen_tcp(self, host: str, *, early: bool = False) -> int:
         """Take calls at a port of this address, which is returned; see ``Doors``."""
 
         async def listen() -> int:
-            return self._proxy.doors.listen_tcp(host)
+            return self._proxy.doors.listen_tcp(host, early=early)
 
         return self._done(listen())
 

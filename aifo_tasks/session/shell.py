@@ -100,7 +100,8 @@ def _over_tcp(engine: Engine, plan: Plan, serving: Serving | None) -> Plan:
         return agent.over_tcp(plan, "host-gateway", 0)
     network.ensure(engine, plan)
     gateway = network.gateway(engine, plan)
-    return agent.over_tcp(plan, gateway, serving.listen_tcp(gateway))
+    port = serving.listen_tcp(gateway, early=network.comes_late(engine))
+    return agent.over_tcp(plan, gateway, port)
 
 
 def _let_in(plan: Plan, token: str, serving: Serving | None, transport: Transport) -> None:

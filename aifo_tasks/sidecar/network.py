@@ -55,6 +55,11 @@ def gateway(engine: Engine, plan: Plan) -> str:
     return found.gateway
 
 
+def comes_late(engine: Engine) -> bool:
+    """True where a network's address is this machine's only from its first container on."""
+    return engine.info().name == "podman"
+
+
 def _labels(plan: Plan) -> tuple[tuple[str, str], ...]:
     """A network is the session's, not one sidecar's."""
     return tuple(pair for pair in labels(plan) if pair[0] not in {"io.aifo.kind", "io.aifo.spec"})

@@ -13,6 +13,7 @@ from aifo_tasks.errors import AifoError
 
 _BACKLOG = 1024
 _EXHAUSTED_PAUSE = 0.1
+_FREEBIND = 15  # Linux's IP_FREEBIND, which Python has no name for
 
 
 class Doors:
@@ -36,11 +37,16 @@ class Doors:
         os.chmod(path, 0o666)  # noqa: S103  # the token authenticates
         self._listen(door)
 
-    def listen_tcp(self, host: str, port: int = 0) -> int:
-        """Listen on one address, never on all of them; returns the port."""
+    def listen_tcp(self, host: str, port: int = 0, *, early: bool = False) -> int:
+        """Listen on one address, never on all of them; returns the port.
+
+        It may come ``early``, before this machine has that address.
+        """
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         door = socket.socket(family, socket.SOCK_STREAM)
         door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if early:
+            door.setsockopt(socket.IPPROTO_IP, _FREEBIND, 1)
         try:
             door.bind((host, port))
         except OSError as error:
