@@ -145,6 +145,7 @@ class _Link:
         self._over = over
         self._decoder = Decoder()
         self._tool: DirectTool | None = None
+        self._is_ended = False
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(connection.fileno(), self._read)
         self.send(words)
@@ -177,7 +178,8 @@ class _Link:
             self._connection.send(data)
 
     def end(self) -> None:
-        """Say no more, which stops the call."""
+        """Say no more, which stops the call, and lets none follow."""
+        self._is_ended = True
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_WR)
 
@@ -212,7 +214,9 @@ class _Link:
     def _hear(self, frame: Frame) -> None:
         if self._tool is None:
             return
-        if frame.type is Type.READY:
+        if frame.type is Type.READY and self._is_ended:
+            self.close()
+        elif frame.type is Type.READY:
             self._tool.link = None
             self._tool = None
             self._over(self, ready=True)

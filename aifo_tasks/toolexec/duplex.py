@@ -42,6 +42,8 @@ async def _passed(exchange: Exchange) -> Outcome:
     exchange.connection.descriptors = []
     order, words = exchange.order, answers.switching(exchange.call.id)
     told = order.terminal is None and order.seconds is None and order.sidecar.tells
+    if told:
+        exchange.listener.expect_leave(exchange.call.stop)
     try:
         streams = await given.streams(order.terminal.streams if order.terminal else 0)
         tool = await exchange.start(streams, words if told else b"")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import pytest
 
 from aifo_tasks import files
 from aifo_tasks.sidecar.identity import project_session
+from aifo_tasks.toolexec import answers
 from tests.integration.project import docker
 from tests.integration.proxied import Frames, ask, form, request
 from tests.load.counting import Count, settled
@@ -52,11 +54,11 @@ def one(way: Way, n: int) -> None:
         numbered(way, n)
 
 
-def recorded(way: Way) -> int:
-    """Calls that the proxy has led to an end."""
+def recorded(way: Way) -> list[int]:
+    """How those calls ended that the proxy has led to an end."""
     session = project_session(way.project.path)
     with (files.state_dir() / "audit" / f"{session}.jsonl").open("rb") as lines:
-        return sum(1 for _ in lines)
+        return [json.loads(line)["exit"] for line in lines]
 
 
 @pytest.mark.timeout(3600)
@@ -72,9 +74,11 @@ def test_nothing_grows(way: Way, full: bool, report: Report) -> None:
         return {who: settled(pid) for who, pid in parties.items()}
 
     before = call(WARM)
-    calls = recorded(way)
+    calls = len(recorded(way))
     after = call(count)
-    assert recorded(way) == calls + count
+    ends = recorded(way)
+    assert len(ends) == calls + count
+    assert answers.LOST not in ends
     assert way.project.processes() == []
     for who in parties:
         first, last = before[who], after[who]
