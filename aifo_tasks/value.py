@@ -1,9 +1,8 @@
 """Frozen values: dataclasses that share their methods instead of generating them.
 
 The standard decorator compiles six methods for each class. On the way to a warm call that
-was a sixth of the time: three dozen classes, most of them made once or never. Here a class of
-which many are made gets a compiled ``__init__`` then. Type checkers see the standard decorator,
-and ``dataclasses.fields`` and ``replace`` work as usual.
+was a sixth of the time: three dozen classes, most of them made once or never. Type checkers
+see the standard decorator, and ``dataclasses.fields`` and ``replace`` work as usual.
 """
 
 from __future__ import annotations
@@ -34,9 +33,6 @@ else:
 
         return decorated
 
-    _OFTEN = 100
-    """Values made of a class, from which on it pays to have compiled how."""
-
     def _init_of(cls: type) -> object:
         fields = dataclasses.fields(cls)
         places = tuple((field.name, vars(cls)[field.name].__set__) for field in fields)
@@ -47,13 +43,7 @@ else:
             if field.default_factory is not _MISSING
         }
 
-        times = 0
-
         def init(self: object, **given: object) -> None:
-            nonlocal times
-            times += 1
-            if times == _OFTEN and fields:
-                cls.__init__ = _compiled(cls, fields)
             values = given if len(given) == len(places) else {**defaults, **given}
             for name, make in factories.items():
                 if name not in values:
@@ -68,22 +58,6 @@ else:
                 raise TypeError(f"{cls.__qualname__}() takes no {more}")
 
         return init
-
-    def _compiled(cls: type, fields: tuple[dataclasses.Field, ...]) -> object:
-        names: dict[str, object] = {"_MISSING": _MISSING}
-        words, lines = [], []
-        for n, field in enumerate(fields):
-            name, made = field.name, field.default_factory is not _MISSING
-            names[f"_put{n}"] = vars(cls)[name].__set__
-            names[f"_make{n}"] = field.default_factory
-            names[f"_default{n}"] = field.default
-            optional = made or field.default is not _MISSING
-            words.append(f"{name}=_default{n}" if optional else name)
-            value = f"_make{n}() if {name} is _MISSING else {name}" if made else name
-            lines.append(f"    _put{n}(self, {value})\n")
-        text = f"def __init__(self, *, {', '.join(words)}):\n{''.join(lines)}"
-        exec(text, names)  # noqa: S102  # as the standard decorator does
-        return names["__init__"]
 
     def _content(value: object) -> tuple[object, ...]:
         return tuple(getattr(value, name) for name in value.__dataclass_fields__)

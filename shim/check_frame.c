@@ -40,15 +40,11 @@ static void print_call(char *bytes, size_t length)
 	if (strings == NULL)
 		abort();
 	call_strings(call.strings, count, strings);
-	printf("%d %d %d ", call.rows, call.columns, call.terminal & ~CALL_TELLS);
+	printf("%d %d %d ", call.rows, call.columns, call.terminal);
 	print_hex(call.cwd, strlen(call.cwd));
 	for (uint32_t i = 0; i < count; i++) {
 		printf(i < call.argc ? " a:" : " e:");
 		print_hex(strings[i], strlen(strings[i]));
-	}
-	if (call.words != NULL) {
-		printf(" w:");
-		print_hex(call.words, strlen(call.words));
 	}
 	printf("\n");
 	free(strings);

@@ -58,22 +58,21 @@ static size_t count_strings(const char *bytes, size_t length)
 	return count;
 }
 
-/* Where the strings go on after count of them that each are a name, '=' and a value; NULL when
- * one is not. */
-static char *skip_variables(char *string, uint32_t count)
+/* True when each of count strings is a name, '=' and a value. */
+static bool are_variables(const char *string, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		char *equals = strchr(string, '=');
+		const char *equals = strchr(string, '=');
 		if (equals == NULL || equals == string)
-			return NULL;
+			return false;
 		string = equals + strlen(equals) + 1;
 	}
-	return string;
+	return true;
 }
 
 static bool is_terminal(uint8_t streams)
 {
-	streams &= (uint8_t) ~(CALL_LOOKS | CALL_TELLS);
+	streams &= (uint8_t)~CALL_LOOKS;
 	return !(streams & ~(TERMINAL_STREAMS | TERMINAL_BEHIND)) && streams != TERMINAL_BEHIND;
 }
 
@@ -91,17 +90,14 @@ bool call_decode(char *payload, size_t length, struct call *call)
 	call->cwd = payload + CALL_HEAD;
 	if (!is_terminal(call->terminal) || call->argc == 0 || call->cwd[0] != '/')
 		return false;
-	bool tells = call->terminal & CALL_TELLS;
-	uint64_t expected = (uint64_t)call->argc + call->envc + 1 + tells;
+	uint64_t expected = (uint64_t)call->argc + call->envc + 1;
 	if (count_strings(call->cwd, length - CALL_HEAD) != expected)
 		return false;
 	call->strings = call->cwd + strlen(call->cwd) + 1;
-	char *variables = call->strings;
+	const char *variables = call->strings;
 	for (uint32_t i = 0; i < call->argc; i++)
 		variables += strlen(variables) + 1;
-	char *end = skip_variables(variables, call->envc);
-	call->words = tells ? end : NULL;
-	return end != NULL && (!tells || (end[0] != '\0' && strlen(end) <= CALL_WORDS_LIMIT));
+	return are_variables(variables, call->envc);
 }
 
 char *call_strings(char *strings, uint32_t count, char **pointers)

@@ -62,13 +62,10 @@ struct call {
 	uint32_t argc, envc;
 	char *cwd;
 	char *strings;
-	char *words; /* NULL, or what is said to the client that comes along, once the tool runs */
 };
 
-/* Beside them: stderr is to say what is wrong with the workspace. A client's connection comes
- * along after the streams: it hears the last string then, and at last how the tool ended. */
-enum { CALL_JOINED = 8, CALL_LOOKS = 32, CALL_TELLS = 64 };
-enum { CALL_WORDS_LIMIT = 1024 }; /* what any connection takes at once */
+/* Beside them: stderr is to say what is wrong with the workspace. */
+enum { CALL_JOINED = 8, CALL_LOOKS = 32 };
 
 /* What a relay has to know of a payload that it hands on: which streams become the
  * pseudo-terminal's, and whether CALL_JOINED says that stream 2 is where stream 1 goes, which it

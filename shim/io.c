@@ -57,7 +57,7 @@ static void keep_descriptors(struct msghdr *message, struct passed *passed)
 	for (size_t i = 0; i < count; i++) {
 		int fd;
 		memcpy(&fd, CMSG_DATA(part) + i * sizeof fd, sizeof fd);
-		if (passed->count < MOST_PASSED) {
+		if (passed->count < STREAMS) {
 			passed->fd[passed->count++] = fd;
 		} else {
 			passed->bad = true;
@@ -73,7 +73,7 @@ bool receive(int socket, void *buffer, size_t length, struct passed *passed, int
 	while (length > 0) {
 		union {
 			struct cmsghdr aligned;
-			char bytes[CMSG_SPACE(MOST_PASSED * sizeof(int))];
+			char bytes[CMSG_SPACE(STREAMS * sizeof(int))];
 		} control;
 		struct iovec rest = {.iov_base = position, .iov_len = length};
 		struct msghdr message = {

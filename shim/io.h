@@ -9,13 +9,13 @@
 
 #include "frame.h"
 
-enum { STREAMS = 3, MOST_PASSED = STREAMS + 1 };
+enum { STREAMS = 3 };
 
 static const int64_t FOREVER = INT64_MAX;
 
 /* Descriptors that came with some bytes; bad when some were lost or there were too many. */
 struct passed {
-	int fd[MOST_PASSED];
+	int fd[STREAMS];
 	size_t count;
 	bool bad;
 };

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,7 +23,6 @@ enum { RUNGS = sizeof ladder / sizeof *ladder, KILL_PAUSE = 15, LATE_KILL_PAUSE 
 struct watch {
 	const struct tool *tool;
 	int connection; /* -1 when the caller is gone */
-	int client;     /* told of the end too; -1 for nobody */
 	int children;   /* readable when a child has ended */
 	unsigned char input[FRAME_HEADER + 4];
 	size_t have;
@@ -131,16 +129,6 @@ static bool obey(struct watch *watch)
 	return true;
 }
 
-/* Says no more to anybody, and stops the call. */
-static void abandon(struct watch *watch)
-{
-	watch->connection = -1;
-	if (watch->client >= 0)
-		close(watch->client);
-	watch->client = -1;
-	stop(watch, SIGINT);
-}
-
 /* Whatever ends the connection, half or whole, stops the call. */
 static void listen_to_caller(struct watch *watch)
 {
@@ -152,7 +140,8 @@ static void listen_to_caller(struct watch *watch)
 		if (got > 0)
 			watch->have += (size_t)got;
 		if (got == 0 || !obey(watch)) {
-			abandon(watch);
+			watch->connection = -1;
+			stop(watch, SIGINT);
 			return;
 		}
 	} while (got > 0);
@@ -250,8 +239,6 @@ static void report(const struct watch *watch, bool stays)
 	frame_encode(&(struct frame){.type = FRAME_EXIT, .length = 2}, bytes);
 	bytes[FRAME_HEADER] = watch->end.si_code != CLD_EXITED;
 	bytes[FRAME_HEADER + 1] = (unsigned char)watch->end.si_status;
-	if (watch->client >= 0)
-		(void)send_some(watch->client, bytes, length, NULL, 0, MSG_DONTWAIT);
 	if (stays) {
 		frame_encode(&(struct frame){.type = FRAME_READY}, bytes + length);
 		length += FRAME_HEADER;
@@ -264,19 +251,12 @@ static void let_go(const struct watch *watch)
 	close(watch->children);
 	if (watch->tool->master >= 0)
 		close(watch->tool->master);
-	if (watch->client >= 0)
-		close(watch->client);
 	free(watch->tree.list);
 }
 
 bool monitor(int connection, const struct tool *tool, bool stays)
 {
-	struct watch watch = {
-		.tool = tool,
-		.connection = connection,
-		.client = tool->client,
-		.front = tool->leader,
-	};
+	struct watch watch = {.tool = tool, .connection = connection, .front = tool->leader};
 	sigset_t child;
 
 	sigemptyset(&child);
@@ -294,9 +274,10 @@ bool monitor(int connection, const struct tool *tool, bool stays)
 			listen_to_caller(&watch);
 	}
 	waitpid(tool->leader, NULL, 0);
-	stays = stays && watch.connection >= 0 && is_alone();
-	if (watch.connection >= 0)
-		report(&watch, stays);
 	let_go(&watch);
+	if (watch.connection < 0)
+		return false;
+	stays = stays && is_alone();
+	report(&watch, stays);
 	return stays;
 }

@@ -5,7 +5,7 @@
 #include "tool.h"
 
 /* Obeys the connection's frames, stops the tool when the connection ends, reports how the
- * tool ended, to its client first, and reaps it. The process must be a child subreaper with SIGCHLD blocked.
+ * tool ended, and reaps it. The process must be a child subreaper with SIGCHLD blocked.
  * True when the caller, who may stay, was told that another call can follow: then nobody is
  * left below us. */
 bool monitor(int connection, const struct tool *tool, bool stays);

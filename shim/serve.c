@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -80,8 +79,6 @@ static bool take_call(int connection, uint32_t length, const struct passed *pass
 	} else if (!tool_start(&call, passed, &tool, &failure)) {
 		refuse(connection, failure.stage, failure.error);
 	} else {
-		if (call.words != NULL)
-			(void)send_some(tool.client, call.words, strlen(call.words), NULL, 0, MSG_DONTWAIT);
 		free(payload);
 		(void)send_frame(connection, FRAME_STARTED, NULL, 0, tool.master);
 		return monitor(connection, &tool, stays && tool.master < 0); /* else we lead its session */
@@ -123,7 +120,6 @@ static bool take_frame(int connection, const struct settings *settings, bool *st
 	if (!receive(connection, header, sizeof header, &passed, deadline))
 		return false;
 	bool bare = passed.count == 0 && !passed.bad;
-	bool few = passed.count <= STREAMS && !passed.bad;
 	bool known = frame_decode(header, &frame);
 	if (known && frame.type == FRAME_CALL)
 		return take_call(connection, frame.length, &passed, deadline, *stays);
@@ -131,7 +127,7 @@ static bool take_frame(int connection, const struct settings *settings, bool *st
 		return welcome(connection, settings);
 	if (known && frame.type == FRAME_READY && frame.length == 0 && bare)
 		return *stays = true;
-	if (known && frame.type == FRAME_ECHO && frame.length == 0 && few)
+	if (known && frame.type == FRAME_ECHO && frame.length == 0 && !passed.bad)
 		return echo(connection, &passed);
 	bool late = frame.type == FRAME_SIGNAL || frame.type == FRAME_WINDOW ||
 		    frame.type == FRAME_FOREGROUND;

@@ -45,27 +45,19 @@ static bool is_stream(int fd)
 	return !S_ISDIR(status.st_mode) && !(S_ISCHR(status.st_mode) && isatty(fd));
 }
 
-static bool is_connection(int fd)
-{
-	struct stat status;
-
-	return fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode);
-}
-
 bool tool_may_have(const struct passed *passed, const struct call *call)
 {
-	bool tells = call->words != NULL;
 	size_t wanted = 0;
 
 	for (int n = 0; n < STREAMS; n++)
 		wanted += !(call->terminal >> n & 1);
-	if (passed->bad || passed->count != wanted + tells)
+	if (passed->bad || passed->count != wanted)
 		return false;
-	for (size_t i = 0; i < wanted; i++) {
+	for (size_t i = 0; i < passed->count; i++) {
 		if (!is_stream(passed->fd[i]))
 			return false;
 	}
-	return !tells || is_connection(passed->fd[wanted]);
+	return true;
 }
 
 static bool same_name(const char *left, const char *right)
@@ -250,7 +242,7 @@ bool tool_start(const struct call *call, const struct passed *passed, struct too
 	struct plan plan = {.cwd = call->cwd, .slave = -1, .behind = call->terminal & TERMINAL_BEHIND};
 	size_t next = 0;
 
-	tool->master = tool->client = -1;
+	tool->master = -1;
 	if ((call->terminal & TERMINAL_STREAMS) && !make_terminal(call, &tool->master, &plan.slave)) {
 		*failure = (struct failure){.stage = STAGE_DESCRIPTORS, .error = errno};
 		return false;
@@ -271,9 +263,7 @@ bool tool_start(const struct call *call, const struct passed *passed, struct too
 	free(plan.environment);
 	if (plan.slave >= 0)
 		close(plan.slave);
-	for (size_t i = 0; i < next; i++)
+	for (size_t i = 0; i < passed->count; i++)
 		close(passed->fd[i]);
-	if (call->words != NULL)
-		tool->client = passed->fd[next];
 	return started;
 }

@@ -11,7 +11,6 @@
 struct tool {
 	pid_t leader; /* of its process group; of its session unless it has a terminal */
 	int master;   /* of its terminal; -1 when it has none */
-	int client;   /* a connection to whoever is told how it ended; -1 for nobody */
 };
 
 struct failure {
@@ -20,8 +19,7 @@ struct failure {
 };
 
 /* True when these are the streams that a call needs and that a tool may have: no
- * directory, no O_PATH descriptor (both lead out of the container), no terminal. A client's
- * connection, which no tool gets, stands behind them. */
+ * directory, no O_PATH descriptor (both lead out of the container), no terminal. */
 bool tool_may_have(const struct passed *passed, const struct call *call);
 
 /* Starts the program. False, with the failure filled in, when that is not possible. */

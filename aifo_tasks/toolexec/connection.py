@@ -58,10 +58,6 @@ class Connection:
         self._watcher: Callable[[], None] | None = None
         self.descriptors: list[int] = []
 
-    def fileno(self) -> int:
-        """Its descriptor, for whoever speaks to the client in our place."""
-        return self._socket.fileno()
-
     def take(self) -> bytes | None:
         """What has come, at most a block; None when nothing has, b"" at the connection's end.
 

@@ -43,11 +43,6 @@ class Direct:
         self._running = 0
         self._closed = False
 
-    @property
-    def tells(self) -> bool:
-        """True where init gets whatever descriptor is passed."""
-        return self._way.stays
-
     async def start(self, call: frames.Call, descriptors: Sequence[int]) -> DirectTool:
         """Start a call; see ``Upstream``."""
         data = Frame(type=Type.CALL, payload=call.encode()).encode()

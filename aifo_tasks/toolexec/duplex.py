@@ -35,32 +35,25 @@ async def duplex(exchange: Exchange) -> Outcome:
 async def _passed(exchange: Exchange) -> Outcome:
     """Only signals and the exit status cross the proxy, and a terminal's master once.
 
-    A client that has terminals brings something in their places; nobody gets that. Where it has
-    none, and no time limit of ours, init itself tells it what comes of the call.
+    A client that has terminals brings something in their places; nobody gets that.
     """
     given = Passed(exchange.connection.descriptors)
     exchange.connection.descriptors = []
-    order, words = exchange.order, answers.switching(exchange.call.id)
-    told = order.terminal is None and order.seconds is None and order.sidecar.tells
-    if told:
-        exchange.listener.expect_leave(exchange.call.stop)
     try:
-        streams = await given.streams(order.terminal.streams if order.terminal else 0)
-        tool = await exchange.start(streams, words if told else b"")
+        terminal = exchange.order.terminal
+        tool = await exchange.start(await given.streams(terminal.streams if terminal else 0))
     finally:
         given.close()
     try:
         conversation = _Conversation(exchange, tool)
         masters = [tool.master] if tool.master >= 0 else []
-        if not told:
-            await exchange.connection.send(words, masters)
+        await exchange.connection.send(answers.switching(exchange.call.id), masters)
         if masters:
             os.close(tool.master)
             tool.master = -1
         exchange.listener.attach(conversation.take)
         outcome = await exchange.follow(tool, inputs=conversation.inputs)
-        if not told or outcome.end is None:
-            await conversation.finish(outcome)
+        await conversation.finish(outcome)
         return outcome
     finally:
         await leave(tool)

@@ -52,18 +52,12 @@ class Exchange:
         self.order = order
         self.limits = limits
 
-    async def start(self, descriptors: Sequence[int], words: bytes = b"") -> Tool:
-        """Start the tool on these descriptors; RefusalError when that cannot be done.
-
-        With ``words`` init says them to the client, and at last how the tool ended: we need not
-        wake up between the two of them.
-        """
+    async def start(self, descriptors: Sequence[int]) -> Tool:
+        """Start the tool on these descriptors; RefusalError when that cannot be done."""
         failed = None
-        client = (self.connection.fileno(),) if words else ()
         for program in self.order.programs:
             try:
-                request = self._request(program, words)
-                tool = await self.order.sidecar.start(request, (*descriptors, *client))
+                tool = await self.order.sidecar.start(self._request(program), descriptors)
             except FrameError:
                 raise answers.failed(self.order.tool, "argument list too long", 126) from None
             except NotStartedError as error:
@@ -125,7 +119,7 @@ class Exchange:
         except AifoError as error:
             self.listener.fail(error)
 
-    def _request(self, program: str, words: bytes) -> frames.Call:
+    def _request(self, program: str) -> frames.Call:
         terminal = self.order.terminal
         return frames.Call(
             argv=(program.encode(), *self.order.arguments),
@@ -134,7 +128,6 @@ class Exchange:
             rows=terminal.rows if terminal else 0,
             columns=terminal.columns if terminal else 0,
             terminal=(terminal.streams if terminal else 0) | frames.LOOKS,
-            words=words,
         )
 
     def _explained(self, failed: frames.Failed) -> answers.RefusalError:

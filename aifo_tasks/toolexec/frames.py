@@ -32,11 +32,6 @@ _HEADER = struct.Struct(">II")
 _CALL_HEAD = struct.Struct(">HHBII")
 _TERMINAL = 4
 _JOINED = 8
-_TELLS = 64
-
-MAX_WORDS = 1024
-"""The most bytes said to a client when its call has started: what any connection takes at once."""
-
 _EXIT = struct.Struct(">BB")
 _FAILED = struct.Struct(">BI")
 _WINDOW = struct.Struct(">HH")
@@ -154,8 +149,7 @@ class Call:
     ``terminal`` has bit n set when stream n is a terminal and becomes the slave of a
     pseudo-terminal of ``rows`` by ``columns``; the other streams go along as descriptors.
     BEHIND is added when the caller is in the background of its own, LOOKS for a call that asks
-    for it. With ``words`` the client's own connection goes along as the last descriptor: init
-    says them there when the tool runs, and at last the frame of its end.
+    for it.
     """
 
     argv: tuple[bytes, ...]
@@ -164,7 +158,6 @@ class Call:
     rows: int = 0
     columns: int = 0
     terminal: int = 0
-    words: bytes = b""
 
     def encode(self) -> bytes:
         """The payload; FrameError for what init would refuse."""
@@ -178,14 +171,10 @@ class Call:
             raise FrameError(f"{self.rows} by {self.columns} is no window size")
         if any(not name or b"=" in name for name, _ in self.environment):
             raise FrameError("an environment variable has no name, or '=' in it")
-        if len(self.words) > MAX_WORDS:
-            raise FrameError(f"a client is told no {len(self.words)} bytes at once")
         strings = [self.cwd, *self.argv, *(b"%b=%b" % pair for pair in self.environment), b""]
-        mask = self.terminal
-        if self.words:
-            strings[-1:] = self.words, b""
-            mask |= _TELLS
-        head = _CALL_HEAD.pack(self.rows, self.columns, mask, len(self.argv), len(self.environment))
+        head = _CALL_HEAD.pack(
+            self.rows, self.columns, self.terminal, len(self.argv), len(self.environment)
+        )
         payload = head + b"\0".join(strings)
         if payload.count(b"\0", len(head)) != len(strings) - 1:
             raise FrameError("an argument, a variable or a path contains a NUL byte")
@@ -198,13 +187,8 @@ class Call:
         """The call in a payload; FrameError for what init refuses."""
         if len(payload) < _CALL_HEAD.size or payload[-1:] != b"\0":
             raise FrameError("a call is cut off")
-        rows, columns, mask, argc, envc = _CALL_HEAD.unpack_from(payload)
+        rows, columns, terminal, argc, envc = _CALL_HEAD.unpack_from(payload)
         cwd, *strings = payload[_CALL_HEAD.size : -1].split(b"\0")
-        terminal, words = mask & ~_TELLS, b""
-        if mask & _TELLS:
-            words = strings.pop() if strings else b""
-            if not 0 < len(words) <= MAX_WORDS:
-                raise FrameError(f"a client is told {len(words)} bytes at once")
         if argc == 0 or len(strings) != argc + envc or terminal not in _TERMINALS:
             raise FrameError("a call's counts do not match its strings")
         if not cwd.startswith(b"/"):
@@ -215,7 +199,7 @@ class Call:
         return cls(
             argv=tuple(strings[:argc]), cwd=cwd,
             environment=tuple((name, value) for name, _, value in pairs),
-            rows=rows, columns=columns, terminal=terminal, words=words,
+            rows=rows, columns=columns, terminal=terminal,
         )  # fmt: skip
 
 

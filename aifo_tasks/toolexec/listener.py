@@ -22,11 +22,9 @@ class Listener:
     """Reads a connection all the time while it is entered.
 
     Whatever its task waits for inside ends with GoneError when the client leaves, as it
-    would with TimeoutError inside ``asyncio.timeout``, or so many seconds after ``on_leave``
-    was called. What comes before ``attach`` is kept; what ``sink`` raises ends the wait too.
+    would with TimeoutError inside ``asyncio.timeout``. What comes before ``attach`` is kept;
+    what ``sink`` raises ends the wait too.
     """
-
-    LEAVE_SECONDS = 15.0
 
     def __init__(self, connection: Connection, rest: bytes) -> None:
         self._connection = connection
@@ -35,8 +33,6 @@ class Listener:
         self._error: AifoError | None = None
         self._task: asyncio.Task[object]
         self._cancelling = 0
-        self._on_leave: Callable[[], None] | None = None
-        self._patience: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
         task = asyncio.current_task()
@@ -49,11 +45,8 @@ class Listener:
         self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
     ) -> None:
         self._connection.watch(None)
-        if self._patience is not None:
-            self._patience.cancel()
         # whoever hears and whatever failed know us: nothing must keep a call alive by a circle
-        self._sink = self._on_leave = self._patience = None
-        error, self._error = self._error, None
+        self._sink, error, self._error = None, self._error, None
         if error is None:
             return
         try:
@@ -69,10 +62,6 @@ class Listener:
             sink(bytes(self._early))
             self._early.clear()
 
-    def expect_leave(self, on_leave: Callable[[], None]) -> None:
-        """The client may hear of the end before its task does: let that be seen to first."""
-        self._on_leave = on_leave
-
     def fail(self, error: AifoError) -> None:
         """End whatever the task waits for with this error, unless it ends already."""
         if self._error is None:
@@ -86,18 +75,9 @@ class Listener:
             if data:
                 self._hear(data)
             elif data is not None:
-                self._leave()
+                self.fail(GoneError())
         except AifoError as error:
             self.fail(error if isinstance(error, GoneError) else GoneError(error.problem))
-
-    def _leave(self) -> None:
-        if self._on_leave is None:
-            self.fail(GoneError())
-            return
-        self._connection.watch(None)
-        loop = asyncio.get_running_loop()
-        self._patience = loop.call_later(self.LEAVE_SECONDS, self.fail, GoneError())
-        self._on_leave()
 
     def _hear(self, data: bytes) -> None:
         if self._sink is not None:

@@ -76,11 +76,6 @@ class Sidecar:
         return self._running.name
 
     @property
-    def tells(self) -> bool:
-        """True when its init talks to clients itself."""
-        return self._running.upstream.tells
-
-    @property
     def development(self) -> frozenset[str]:
         return self._running.development
 

@@ -52,10 +52,7 @@ class Tool(Protocol):
 
 
 class Upstream(Protocol):
-    """The way to one sidecar's init; where it ``tells``, init talks to clients itself."""
-
-    @property
-    def tells(self) -> bool: ...
+    """The way to one sidecar's init."""
 
     async def start(self, call: frames.Call, descriptors: Sequence[int]) -> Tool:
         """Start a call on these descriptors, which stay the caller's.

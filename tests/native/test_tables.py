@@ -67,8 +67,7 @@ def call_text(call: dict[str, Any] | None) -> str:
     variables = [f"e:{name}3d{value}" for name, value in call["environment"]]
     arguments = [f"a:{argument}" for argument in call["argv"]]
     size = [str(call[name]) for name in ("rows", "columns", "terminal")]
-    words = [f"w:{call['words']}"] if "words" in call else []
-    return " ".join([*size, call["cwd"], *arguments, *variables, *words])
+    return " ".join([*size, call["cwd"], *arguments, *variables])
 
 
 def test_what_a_relay_reads_of_a_call(checkers: dict[str, Path]) -> None:

@@ -54,26 +54,6 @@ def test_it_is_a_dataclass() -> None:
     assert not hasattr(one, "__dict__")
 
 
-def test_the_thousandth_is_made_as_the_first() -> None:
-    @dataclass(frozen=True, slots=True, kw_only=True)
-    class Many:
-        type: str
-        size: int = 1
-        labels: dict[str, str] = dataclasses.field(default_factory=dict)
-
-    first = Many(type="a")
-    many = [Many(type="a") for _ in range(1000)]
-    assert set(map(repr, many)) == {repr(first)}
-    assert many[-1].labels is not many[-2].labels
-    assert dataclasses.replace(many[-1], labels={"b": "c"}, size=2) == Many(
-        labels={"b": "c"}, size=2, type="a"
-    )
-    with pytest.raises(TypeError):
-        Many(size=2)  # type: ignore[call-arg]
-    with pytest.raises(TypeError):
-        Many(type="a", colour="b")  # type: ignore[call-arg]
-
-
 def test_it_is_frozen() -> None:
     one = Ours(name="a")
     with pytest.raises(dataclasses.FrozenInstanceError):

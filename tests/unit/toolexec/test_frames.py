@@ -64,7 +64,6 @@ def test_calls(row: dict[str, Any]) -> None:
         rows=row["call"]["rows"],
         columns=row["call"]["columns"],
         terminal=row["call"]["terminal"],
-        words=bytes.fromhex(row["call"].get("words", "")),
     )
     assert Call.decode(data) == call
     assert call.encode() == data
@@ -91,7 +90,6 @@ calls = st.builds(
     rows=sizes,
     columns=sizes,
     terminal=st.builds(operator.or_, st.sampled_from(STREAMS), st.sampled_from([0, LOOKS])),
-    words=strings,
 )
 any_frames = st.builds(
     Frame,

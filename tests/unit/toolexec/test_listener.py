@@ -7,7 +7,6 @@ import contextlib
 import gc
 import socket
 import weakref
-from collections.abc import Callable
 
 import pytest
 
@@ -54,31 +53,3 @@ def test_a_call_ends_without_the_collector(leaves: bool) -> None:
         assert asyncio.run(hearer(leaves=leaves))() is None
     finally:
         gc.enable()
-
-
-class Impatient(Listener):
-    LEAVE_SECONDS = 0.05
-
-
-async def patient(listener: Listener, on_leave: Callable[[], None]) -> None:
-    with listener:
-        listener.expect_leave(on_leave)
-        await asyncio.sleep(30)
-
-
-def test_one_whose_leave_is_expected_ends_no_wait_at_once() -> None:
-    async def test() -> None:
-        ours, theirs = socket.socketpair()
-        connection = Connection(ours, deadline=1)
-        left: list[str] = []
-        with Listener(connection, b"") as listener:
-            listener.expect_leave(lambda: left.append("once"))
-            theirs.close()
-            await asyncio.sleep(0.1)
-        assert left == ["once"]
-        with pytest.raises(GoneError):
-            await patient(Impatient(connection, b""), lambda: left.append("again"))
-        assert left == ["once", "again"]
-        connection.drop()
-
-    asyncio.run(test())
