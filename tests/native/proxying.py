@@ -206,8 +206,8 @@ class Running:
         self.link.sendall(SWITCHING)
         targets = {n: ends[n == 0] for n, ends in pipes.items()}
         if mask:
+            targets[0] = os.dup(self._master)  # who writes and who reads end at different times
             self._thread(self._send_output, 1, self._master)
-            targets[0] = self._master
         for n in (1, 2):
             if n in targets:
                 self._thread(self._send_output, n, targets[n])
@@ -311,8 +311,7 @@ class Running:
                 self._credit[number] -= len(data)
             with contextlib.suppress(OSError):
                 self.send(Type(number), data)
-        if descriptor != self._master:
-            os.close(descriptor)
+        os.close(descriptor)
 
     def _write_input(self, target: int) -> None:
         while (data := self._input.get()) is not None:
