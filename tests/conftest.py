@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,59 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--fuzz", type=int, default=1, metavar="N", help="give the fuzzers N times as many inputs"
     )
     parser.addoption("--full", action="store_true", help="run the tests of load at full size")
+
+
+APART = ("/test_installs.py", "/test_installed.py")
+"""Modules that take long, for one thing after another."""
+
+
+def share(nodeid: str) -> str:
+    """What several workers share the tests out in: a module, of which one has all, or what a
+    module has for one thing.
+
+    Those of Podman are together: all Podmans of a machine have their locks in one place.
+    """
+    path, _, test = nodeid.partition("::")
+    if "podman" in test:
+        return "podman"
+    if is_alone(nodeid):
+        return "alone"
+    return path + (test.partition("[")[2] if path.endswith(APART) else "")
+
+
+def is_alone(nodeid: str) -> bool:
+    """Tests in test_engine*.py start engines, which set up the machine's packet filter, or look
+    at everything that an engine has: no other worker runs a test meanwhile."""
+    path, _, test = nodeid.partition("::")
+    return "/test_engine" in path and "podman" not in test
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """The one of ``--dist loadscope``, whose scopes are the shares above."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    if config.option.dist != "loadscope":
+        return None
+    config.option.loadscopereorder = False
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = share
+    return scheduler
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Workers begin what comes last when nothing else is left."""
+    items.sort(key=lambda item: is_alone(item.nodeid))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Who is to be alone waits until no other worker runs a test, and they for him."""
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    with Path(__file__).open("rb") as place:
+        fcntl.flock(place, fcntl.LOCK_EX if is_alone(item.nodeid) else fcntl.LOCK_SH)
+        return (yield)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -51,6 +52,11 @@ class Scratch:
         assert any(matter in matters for matters in DIFFERENCES.values())
         return matter in known
 
+    def containers(self) -> list[str]:
+        """Those there are of its image, or of one that has its name."""
+        found = self.engine.containers({})
+        return [one.id for one in found if self.image in one.image or self.name in one.image]
+
     def container(self, *command: str, **options: object) -> ContainerSpec:
         """A container of the probe; options are ContainerSpec's."""
         return ContainerSpec(
@@ -79,11 +85,11 @@ def root_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def podman_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def podman_endpoint() -> Iterator[str]:
     """Podman's API service with storage of its own; both are gone afterwards."""
     if shutil.which("podman") is None:
         pytest.fail("podman is not installed; apt-get install podman, or set AIFO_TEST_ENGINES")
-    top = tmp_path_factory.mktemp("podman")
+    top = Path(tempfile.mkdtemp(prefix="aifo-p"))  # Podman wants at most 50 characters
     (top / "containers.conf").write_text(PODMAN_LIMITS)
     argv = ["podman", "--root", f"{top}/root", "--runroot", f"{top}/run", "--tmpdir", f"{top}/tmp"]
     argv += ["--storage-driver", "overlay", "--network-config-dir", f"{top}/networks"]

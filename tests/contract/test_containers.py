@@ -121,6 +121,7 @@ def test_containers_are_found_by_labels_running_or_not(scratch: Scratch) -> None
     assert {one.name for one in found} == {scratch.name, f"{scratch.name}-other"}
     assert all(one.labels["io.aifo.contract"] == scratch.name for one in found)
     assert {scratch.name} <= {one.name for one in scratch.engine.containers({})}
+    assert len(scratch.containers()) == 2
     assert scratch.name in {one.name for one in scratch.engine.containers({"io.aifo.contract": ""})}
     assert scratch.engine.containers({"io.aifo.contract": scratch.name, "more": ""}) == ()
 

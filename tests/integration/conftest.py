@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from aifo_tasks import files
 from aifo_tasks.engine import private
 from tests.integration.project import ROOT, Project
 from tests.integration.registries import Registry, second_engine, small_roots
+from tests.integration.sessions import without_modules
 from tests.integration.small import Roots, Small, put
 
 PAUSE = """\
@@ -56,6 +58,13 @@ def fresh(engine_endpoint: str, tmp_path: Path) -> Iterator[Project]:
     project.stop()
 
 
+@pytest.fixture
+def bare(fresh: Project) -> Project:
+    """One in which there is nothing to install."""
+    without_modules(fresh)
+    return fresh
+
+
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     with Registry(tmp_path_factory.mktemp("registry")) as found:
@@ -64,8 +73,12 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 @pytest.fixture(scope="session")
 def roots(tmp_path_factory: pytest.TempPathFactory) -> Roots:
-    """A small root file system for each of two platforms."""
-    return small_roots(tmp_path_factory.mktemp("roots"))
+    """A small root file system for each of two platforms, made once for all workers."""
+    top = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        top = top.parent
+    with files.locked(top / "roots.lock"):
+        return small_roots(top / "roots")
 
 
 @pytest.fixture(scope="session")

@@ -130,7 +130,7 @@ def docker(*words: str, check: bool = True, cwd: Path | None = None) -> str:
     return done.stdout
 
 
-def eventually(true: Callable[[], object], seconds: float = 10) -> None:
+def eventually(true: Callable[[], object], seconds: float = 30) -> None:
     """Wait until something holds; fail when it does not in time."""
     deadline = time.monotonic() + seconds
     while not true():

@@ -133,12 +133,19 @@ def _copy(source: socket.socket, sink: socket.socket) -> None:
 
 
 def small_roots(directory: Path) -> list[tuple[str, Path]]:
-    """Debian's static busybox for each platform, as a root file system of a few commands."""
+    """Debian's static busybox for each platform, as a root file system of a few commands.
+
+    What stands in the directory already is taken.
+    """
+    directory.mkdir(exist_ok=True)
     return [(platform, _small_root(directory, platform)) for platform in PLATFORMS]
 
 
 def _small_root(directory: Path, platform: str) -> Path:
     architecture = bootstrap.architecture_of(platform)
+    small = directory / f"small-{architecture}.tar"
+    if small.exists():
+        return small
     fetched = directory / f"{architecture}.tar"
     subprocess.run(
         ["mmdebstrap", "--quiet", "--variant=extract", f"--architectures={architecture}",
@@ -147,8 +154,8 @@ def _small_root(directory: Path, platform: str) -> Path:
     )  # fmt: skip
     with tarfile.open(fetched) as tar:
         program = tar.extractfile("./bin/busybox").read()  # type: ignore[union-attr]
-    small = directory / f"small-{architecture}.tar"
-    with tarfile.open(small, "w") as tar:
+    part = small.with_suffix(".part")
+    with tarfile.open(part, "w") as tar:
         for name in ("bin", "tmp"):
             tar.addfile(_member(name, tarfile.DIRTYPE, 0o1777))
         busybox = _member("bin/busybox", tarfile.REGTYPE, 0o755)
@@ -158,7 +165,7 @@ def _small_root(directory: Path, platform: str) -> Path:
             link = _member(f"bin/{applet}", tarfile.SYMTYPE, 0o777)
             link.linkname = "busybox"
             tar.addfile(link)
-    return small
+    return part.rename(small)
 
 
 def _member(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:

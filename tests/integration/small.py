@@ -67,9 +67,14 @@ class Small:
 
     def remove(self) -> None:
         """Take its images, and those it was built on, from the engine."""
-        listed = docker("image", "ls", "--no-trunc", "--format", "{{.Repository}} {{.ID}}")
+        shown = "{{.Repository}} {{.Tag}} {{.Digest}}"
+        listed = docker("image", "ls", "--digests", "--format", shown)
         lines = [line.split() for line in listed.splitlines()]
-        mine = {image for name, image in lines if NAME in name or name == self.base}
+        mine = {
+            f"{name}@{digest}" if tag == "<none>" else f"{name}:{tag}"
+            for name, tag, digest in lines
+            if NAME in name or name == self.base
+        }  # by name: another test may have the same content
         if mine:
             docker("image", "rm", "--force", *mine)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,63 +14,17 @@ from tests.integration.project import BIN, Project, docker
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> dict[str, str]:
-    """The variables of a user who has run nothing yet: no run directory, no compiled init."""
+    return another_user(tmp_path)
+
+
+def another_user(top: Path) -> dict[str, str]:
+    """The variables of one who has run nothing yet: no run directory, no compiled init."""
     found = {}
     for variable in ("XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
-        directory = tmp_path / variable[4:7].lower()
+        directory = top / variable[4:7].lower()
         directory.mkdir(mode=0o700)
         found[variable] = str(directory)
     return found
-
-
-def engine_content() -> list[str]:
-    """Everything the engine has, by name and id."""
-    return [
-        docker("ps", "--all", "--no-trunc", "--format", "{{.ID}}"),
-        docker("images", "--all", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}}"),
-        docker("volume", "ls", "--quiet"),
-        docker("network", "ls", "--quiet"),
-    ]
-
-
-def files_below(*directories: str | Path) -> list[str]:
-    """Every path but the cache of the parsed configuration, which is written when read."""
-    found = [path for top in directories for path in Path(top).rglob("*")]
-    config = [path for path in found if path.parent.name == "config" or path.name == "config"]
-    return sorted(str(path) for path in found if path not in config and path.name != "aifo")
-
-
-def test_nothing_is_touched(fresh: Project, elsewhere: Mapping[str, str]) -> None:
-    """Not the engine (its own record of events says so), not a file of project or user."""
-    since = time.time()
-    seen = f"aifo-test-seen-{os.getpid()}"  # shows that the engine's record is complete
-    docker("volume", "create", seen)
-    docker("volume", "rm", seen)
-    before = fresh.tree(), engine_content(), files_below(fresh.path, *elsewhere.values())
-    for words in (
-        ("toolchain:node", "--dry-run", "--", "pnpm", "test"),
-        ("build_image:node", "DRY_RUN=1", "NO_CACHE=1"),
-        ("install:node", "DRY_RUN=1"),
-        ("warm_cache:node", "DRY_RUN=1"),
-        ("sidecar_stop", "DRY_RUN=1"),
-        ("purge_caches", "DRY_RUN=1", "OVERLAYS=1", "YES=1"),
-        ("node_install", "DRY_RUN=1"),
-        ("engine", "DRY_RUN=1"),
-    ):
-        done = fresh.doit("run", *words, env=elsewhere)
-        assert "Traceback" not in done.stderr
-        # there is no pnpm on the host, and somebody's sidecar may use the cache
-        refused = words[0] in {"node_install", "purge_caches"}
-        assert done.returncode in ({0, 1} if refused else {0}), done.stderr
-    assert (fresh.tree(), engine_content(), files_below(fresh.path, *elsewhere.values())) == before
-    record = docker(
-        "events", "--since", f"{since:.6f}", "--until", f"{time.time():.6f}",
-        "--format", "{{.Type}} {{.Action}} {{json .Actor}}",
-    )  # fmt: skip
-    assert seen in record
-    changing = ("create", "start", "destroy", "kill", "pull", "tag", "delete", "build", "mount")
-    ours = [line for line in record.splitlines() if line.split()[1] in changing]
-    assert not [line for line in ours if "aifo" in line and seen not in line]
 
 
 def test_a_running_sidecar_gets_no_call(fresh: Project) -> None:

@@ -11,6 +11,7 @@ import pytest
 from aifo_tasks.config.load import load
 from aifo_tasks.model import Language
 from tests.integration.project import BIN, docker
+from tests.integration.sessions import run_dir
 
 SOURCES = Path(__file__).parents[1] / "data" / "languages"
 LANGUAGES = load(Path("/")).languages
@@ -30,8 +31,8 @@ def run(
 
 
 def containers() -> str:
-    return docker("ps", "--all", "--quiet", "--filter", "label=io.aifo.kind", "--filter",
-                  "name=aifo-tc-code")  # fmt: skip
+    ours = f"label=io.aifo.run-dir={run_dir()}"
+    return docker("ps", "--all", "--quiet", "--filter", ours, "--filter", "name=aifo-tc-code")
 
 
 def test_every_language_has_a_program_here() -> None:
@@ -46,7 +47,8 @@ def test_streams_and_exit_status_are_as_they_are(language: Language, tmp_path: P
     """Both outputs apart, bytes that are no text, a hundred megabytes, the input, a status that
     is not 0 or 1."""
     source = SOURCES / f"good.{language.extension}"
-    done = run(tmp_path, f"run_code:{language.code}", f"FILE={source}", given=b"you\n")
+    words = [f"run_code:{language.code}", f"FILE={source}", "TIME_LIMIT=300"]
+    done = run(tmp_path, *words, given=b"you\n")
     hello, rest = done.stdout[:12], done.stdout[12:]
     assert hello == b"hello you\n\xff\n", done.stderr
     assert (len(rest), rest.strip(b"x")) == (10**8 + 1, b"\n")

@@ -242,7 +242,7 @@ def test_a_client_that_leaves_stops_its_call(proxy: Proxy, version: int, script:
     with proxy.connect() as client:
         client.sendall(request(proxy, "/exec", sh(script), *upgrade, version=version))
         eventually(lambda: any("1234" in p or "yes" in p for p in proxy.project.processes()))
-    eventually(lambda: not proxy.project.processes(), seconds=15)
+    eventually(lambda: not proxy.project.processes())
 
 
 def test_a_client_that_leaves_while_it_asks(proxy: Proxy) -> None:
@@ -338,7 +338,7 @@ def test_a_stream_without_credit_stops_nothing_else(proxy: Proxy) -> None:
     assert seen[Type.STDOUT] <= 256 * 1024
     call.send(Type.SIGNAL, bytes([signal.SIGINT]))
     call.close()
-    eventually(lambda: not proxy.project.processes(), seconds=15)
+    eventually(lambda: not proxy.project.processes())
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ def test_a_client_that_says_what_it_cannot_is_left(
     call.send(kind, payload)
     assert call.rest()[2] is None
     call.close()
-    eventually(lambda: not proxy.project.processes(), seconds=15)
+    eventually(lambda: not proxy.project.processes())
 
 
 def test_only_what_may_pass_of_the_environment_does(proxy: Proxy) -> None:
@@ -526,10 +526,10 @@ def test_one_proxy_a_project(proxy: Proxy) -> None:
     assert "another one serves this project already" in done.stdout + done.stderr
 
 
-def test_limits(fresh: Project) -> None:
-    assert fresh.call("true").returncode == 0
+def test_limits(bare: Project) -> None:
+    assert bare.call("true").returncode == 0
     limits = {f"AIFO_TOOLEXEC_{name}": "2" for name in ("CONNECTIONS", "PROGRESS", "WRITE")}
-    proxy = Proxy(fresh, AIFO_TOOLEXEC_CALLS="1", **limits)
+    proxy = Proxy(bare, AIFO_TOOLEXEC_CALLS="1", **limits)
     with proxy.connect() as first, proxy.connect() as second:
         time.sleep(0.2)
         with proxy.connect() as third:
@@ -540,15 +540,15 @@ def test_limits(fresh: Project) -> None:
             assert (late.status, late.body, late.exit_code) == (408, b"timeout\n", 124)
     stalled = proxy.connect()
     stalled.sendall(request(proxy, "/exec", sh("yes"), version=2))
-    eventually(lambda: any("yes" in line for line in fresh.processes()))
-    eventually(lambda: not fresh.processes(), seconds=15)
+    eventually(lambda: any("yes" in line for line in bare.processes()))
+    eventually(lambda: not bare.processes())
     stalled.close()
     running = proxy.connect()
     running.sendall(request(proxy, "/exec", sh("sleep 1234"), version=2))
-    eventually(lambda: any("1234" in line for line in fresh.processes()))
+    eventually(lambda: any("1234" in line for line in bare.processes()))
     assert proxy.end(signal.SIGINT) == 0
     answer = receive(running)
     assert (answer.status, answer.whole) == (200, False)
     running.close()
-    eventually(lambda: not fresh.processes())
+    eventually(lambda: not bare.processes())
     assert not Path(proxy.url.removeprefix("unix://")).exists()

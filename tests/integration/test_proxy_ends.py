@@ -32,31 +32,31 @@ def configure(project: Project, body: str) -> None:
     project.write("toolchains.yaml", f"extends: builtin\ntoolchains:\n  node:\n    {body}\n")
 
 
-def test_a_call_over_its_time_is_stopped_before_that_is_said(fresh: Project) -> None:
-    configure(fresh, "limits: {max-seconds: 1}")
-    with running(fresh) as proxy:
+def test_a_call_over_its_time_is_stopped_before_that_is_said(bare: Project) -> None:
+    configure(bare, "limits: {max-seconds: 1}")
+    with running(bare) as proxy:
         answer = ask(proxy, request(proxy, "/exec", sh(STUBBORN), version=1))
-        assert fresh.processes() == []
+        assert bare.processes() == []
         assert (answer.status, answer.body, answer.exit_code) == (504, b"timeout\n", 124)
         answer = ask(proxy, request(proxy, "/exec", sh(f"echo on; {STUBBORN}"), version=2))
-        assert fresh.processes() == []
+        assert bare.processes() == []
         found = (answer.status, answer.body, answer.exit_code, answer.whole)
         assert found == (200, b"on\n", 124, True)
         call = Frames(proxy, sh(f"echo on; {STUBBORN}"))
         assert call.rest() == (b"on\n", b"", Exit(signalled=False, value=124))
-        assert fresh.processes() == []
+        assert bare.processes() == []
         call.close()
 
 
-def test_a_lost_sidecar_is_never_success(fresh: Project) -> None:
-    with running(fresh) as proxy:
+def test_a_lost_sidecar_is_never_success(bare: Project) -> None:
+    with running(bare) as proxy:
         body = sh("echo on; sleep 1234")
         first, second = proxy.connect(), proxy.connect()
         first.sendall(request(proxy, "/exec", body, version=1))
         second.sendall(request(proxy, "/exec", body, version=2))
         third = Frames(proxy, body)
-        eventually(lambda: sum(line.startswith("sleep ") for line in fresh.processes()) == 3)
-        (name,) = fresh.sidecars()
+        eventually(lambda: sum(line.startswith("sleep ") for line in bare.processes()) == 3)
+        (name,) = bare.sidecars()
         docker("kill", name)
         answer = receive(first)
         text = f"{name}: lost\n".encode()
@@ -72,9 +72,9 @@ def test_a_lost_sidecar_is_never_success(fresh: Project) -> None:
         assert ask(proxy, request(proxy, "/exec", NODE)).body == b"42\n"
 
 
-def test_a_lost_sidecar_is_made_ready_again_once_for_all_who_wait(fresh: Project) -> None:
-    with running(fresh) as proxy:
-        (name,) = fresh.sidecars()
+def test_a_lost_sidecar_is_made_ready_again_once_for_all_who_wait(bare: Project) -> None:
+    with running(bare) as proxy:
+        (name,) = bare.sidecars()
         docker("kill", name)
         clients = [proxy.connect() for _ in range(5)]
         for client in clients:
@@ -82,7 +82,7 @@ def test_a_lost_sidecar_is_made_ready_again_once_for_all_who_wait(fresh: Project
         assert [receive(client).body for client in clients] == [b"42\n"] * 5
         for client in clients:
             client.close()
-        assert len(fresh.sidecars()) == 1
+        assert len(bare.sidecars()) == 1
         assert proxy.rest.count("is made ready again") == 1
 
 
@@ -107,7 +107,7 @@ def test_a_killed_proxy_leaves_nothing_and_the_next_one_works(warm: Project) -> 
     eventually(lambda: sum(line.startswith("sleep ") for line in warm.processes()) >= 2)
     assert proxy.end(signal.SIGKILL) == -signal.SIGKILL
     assert call.rest()[2] is None
-    eventually(lambda: not warm.processes(), seconds=15)
+    eventually(lambda: not warm.processes())
     call.close()
     client.close()
     with running(warm) as proxy:
@@ -161,13 +161,13 @@ def test_a_slow_reader_loses_nothing_and_a_stalled_one_harms_nobody(warm: Projec
             time.sleep(0.15)
         assert count >= 8 << 20
         assert time.monotonic() - since > 3
-        eventually(lambda: not warm.processes(), seconds=15)
+        eventually(lambda: not warm.processes())
         slow.close()
         stalled.close()
 
 
-def test_the_token_of_another_session_opens_nothing(warm: Project, fresh: Project) -> None:
-    with running(warm) as one, running(fresh) as other:
+def test_the_token_of_another_session_opens_nothing(warm: Project, bare: Project) -> None:
+    with running(warm) as one, running(bare) as other:
         answer = ask(one, request(one, "/exec", NODE, token=other.token))
         assert (answer.status, answer.body) == (401, b"unauthorized\n")
         assert one.token != other.token
@@ -177,10 +177,10 @@ def test_the_token_of_another_session_opens_nothing(warm: Project, fresh: Projec
         assert modes == {"toolexec.sock": 0o666, "token": 0o600}
 
 
-def test_a_rule_forbids_and_is_named(fresh: Project) -> None:
-    configure(fresh, "policy: [{tool: npm, deny-arguments: [publish]}]")
-    assert fresh.doit("run", "trust", "YES=1", program="aifo").returncode == 0
-    with running(fresh) as proxy:
+def test_a_rule_forbids_and_is_named(bare: Project) -> None:
+    configure(bare, "policy: [{tool: npm, deny-arguments: [publish]}]")
+    assert bare.doit("run", "trust", "YES=1", program="aifo").returncode == 0
+    with running(bare) as proxy:
         for words, status in (["--version"], 200), (["publish"], 403):
             body = form(tool="npm", cwd="/workspace", arg=words)
             answer = ask(proxy, request(proxy, "/exec", body))

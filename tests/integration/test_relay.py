@@ -84,7 +84,7 @@ def test_a_call_whose_relay_is_killed_is_lost(warm: Project) -> None:
     assert child.stdout.readline() == b"on\n"
     (relay,) = warm.relays()
     os.kill(relay, signal.SIGKILL)
-    _, stderr = child.communicate(timeout=20)
+    _, stderr = child.communicate(timeout=60)
     assert child.returncode == 125
     assert b"the relay there is lost" in stderr
     eventually(lambda: not warm.processes())

@@ -82,10 +82,10 @@ def test_a_killed_relay_is_never_success_and_leaves_nothing(proxy: Proxy, warm: 
     assert third.rest() == (b"on\n", b"", None)
     for client in (first, second, third):
         client.close()
-    eventually(lambda: not warm.processes(), seconds=15)
+    eventually(lambda: not warm.processes())
     assert ask(proxy, request(proxy, "/exec", proxied.NODE)).body == b"42\n"
     assert "the relay there is lost" in proxy.rest
 
 
-def test_a_lost_sidecar(fresh: Project) -> None:
-    ends.test_a_lost_sidecar_is_never_success(fresh)
+def test_a_lost_sidecar(bare: Project) -> None:
+    ends.test_a_lost_sidecar_is_never_success(bare)

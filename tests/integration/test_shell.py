@@ -144,7 +144,7 @@ def test_a_signal_reaches_the_tool_and_nothing_is_left(
     assert child.stdout is not None
     assert child.stdout.readline() == b"on\n"
     child.send_signal(number)
-    assert child.wait(timeout=30) == 128 + number
+    assert child.wait(timeout=60) == 128 + number
     child.communicate()
     eventually(lambda: both.processes() == [])
     assert left() == NOTHING
@@ -180,7 +180,7 @@ def test_bash_on_a_terminal(both: Project) -> None:
     while b":/workspace" not in seen:
         seen += os.read(parent, 1000)
     os.write(parent, b"exit 9\r")
-    assert child.wait(timeout=30) == 9
+    assert child.wait(timeout=60) == 9
     assert termios.tcgetattr(terminal) == before
     os.close(parent)
     os.close(terminal)

@@ -104,7 +104,7 @@ def test_tools_call_each_other_and_stop_together(pair: Project) -> None:
     assert child.stdout.readline() == b"on\n"
     assert "sleep 1234 " in pair.processes()
     child.send_signal(signal.SIGTERM)
-    assert child.wait(timeout=30) == 143
+    assert child.wait(timeout=60) == 143
     child.communicate()
     eventually(lambda: pair.processes() == [])
     assert left() == NOTHING
@@ -223,6 +223,6 @@ def test_what_a_killed_session_left_goes_with_the_next_run(pair: Project) -> Non
     assert f"stays: process {living.pid} uses it" in stopped.stderr
     assert sessions.sessions() == {alive: before[alive]}
     living.send_signal(signal.SIGTERM)
-    assert living.wait(timeout=30) == 143
+    assert living.wait(timeout=60) == 143
     living.communicate()
     assert left() == NOTHING

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.installing import TOOLCHAINS
 from tests.integration.project import Project, docker
 
 
@@ -45,38 +46,38 @@ def test_the_engine_is_shown(warm: Project, engine_endpoint: str) -> None:
     assert f"{engine_endpoint}: " in done.stderr
 
 
-def test_what_reaches_the_host_needs_approval(fresh: Project, tmp_path: Path) -> None:
+def test_what_reaches_the_host_needs_approval(bare: Project, tmp_path: Path) -> None:
     """Until it is given nothing takes effect; a change takes it back."""
     data = tmp_path / "data"
     data.mkdir()
     (data / "fact").write_text("seen\n")
     mounts = f"    mounts:\n      - {{source: {data}, target: /data}}\n"
-    fresh.write("toolchains.yaml", f"extends: builtin\ntoolchains:\n  node:\n{mounts}")
-    refused = fresh.call("cat", "/data/fact")
+    bare.write("toolchains.yaml", f"extends: builtin\ntoolchains:\n  node:\n{mounts}")
+    refused = bare.call("cat", "/data/fact")
     assert (refused.stdout, refused.returncode) == ("", 3)
     assert (
         "toolchains.yaml:5:7: not approved to reach the host: toolchains.node.mounts"
         in refused.stderr
     )
     assert "doit trust" in refused.stderr
-    approved = fresh.doit("run", "trust")
+    approved = bare.doit("run", "trust")
     assert approved.returncode == 0, approved.stderr
-    assert fresh.call("cat", "/data/fact").stdout == "seen\n"
-    with (fresh.path / "toolchains.yaml").open("a") as file:
+    assert bare.call("cat", "/data/fact").stdout == "seen\n"
+    with (bare.path / "toolchains.yaml").open("a") as file:
         file.write("# changed\n")
-    assert fresh.call("cat", "/data/fact").returncode == 3
-    assert fresh.doit("run", "trust").returncode == 0  # so that the fixture can stop it
+    assert bare.call("cat", "/data/fact").returncode == 3
+    assert bare.doit("run", "trust").returncode == 0  # so that the fixture can stop it
 
 
 @pytest.fixture
 def own_cache(fresh: Project) -> Iterator[tuple[Project, str]]:
-    """A project whose cache volume nobody shares."""
+    """A project with a cache volume that nobody shares, and no other."""
     volume = f"test-cache-{os.getpid()}"
-    fresh.write(
-        "toolchains.yaml",
-        "extends: builtin\ntoolchains:\n  node:\n    caches:\n"
-        f"      - {{volume: {volume}, target: /home/coder/.cache}}\n",
-    )
+    text = "extends: builtin\ntoolchains:\n"
+    for toolchain in TOOLCHAINS:
+        own = f"{{volume: {volume}, target: /home/coder/.cache}}"
+        text += f"  {toolchain.kind}: {{caches: [{own if toolchain.kind == 'node' else ''}]}}\n"
+    fresh.write("toolchains.yaml", text)
     yield fresh, volume
     fresh.stop()
     docker("volume", "rm", "--force", volume)

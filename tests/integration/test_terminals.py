@@ -346,7 +346,7 @@ def test_a_killed_proxy(
     assert proxy.end(signal.SIGKILL) == -signal.SIGKILL
     shown.expect_status(125)
     shown.close()
-    eventually(lambda: not project.processes(), seconds=15)
+    eventually(lambda: not project.processes())
 
 
 @ALONE

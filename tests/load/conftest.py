@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,11 +13,7 @@ from tests.integration.project import Project
 from tests.integration.proxied import running
 from tests.load.way import SETTINGS, Report, Way
 
-FIGURES = pytest.StashKey[list[str]]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[FIGURES] = []
+FIGURE = "figure"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -28,13 +24,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in relay]
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    if config.stash[FIGURES]:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the tests reported, in whichever worker they ran."""
+    done = [
+        each for outcome in ("passed", "failed") for each in terminalreporter.stats.get(outcome, [])
+    ]
+    lines = [
+        f"{each.nodeid.rpartition('::')[2]}: {text}"
+        for each in done
+        for name, text in each.user_properties
+        if (name, each.when) == (FIGURE, "call")
+    ]
+    if lines:
         terminalreporter.section("figures")
-        for line in config.stash[FIGURES]:
-            terminalreporter.line(line)
+        terminalreporter.line("\n".join(lines))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,13 +50,9 @@ def _descriptors() -> Iterator[None]:
 
 
 @pytest.fixture
-def report(request: pytest.FixtureRequest) -> Report:
+def report(record_property: Callable[[str, object], None]) -> Report:
     """Takes a line that is shown after the tests; nothing is asserted of time."""
-
-    def add(text: str) -> None:
-        request.config.stash[FIGURES].append(f"{request.node.name}: {text}")
-
-    return add
+    return lambda text: record_property(FIGURE, text)
 
 
 @pytest.fixture(scope="session")
