@@ -81,6 +81,20 @@ def _taken(engine: Engine, image: Image, pull: Pull) -> Built:
     return Built(reference=image.taken, id=state.id, reason=MISSING if pulled else None)
 
 
+def reason(toolchain: Toolchain) -> str | None:
+    """Why a toolchain's image has to be built, None when it is up to date.
+
+    Asks a local engine over its socket, without the SDK; says so when none answers.
+    """
+    from aifo_tasks.engine import light, provision
+
+    endpoint = provision.find()
+    if endpoint is None:
+        return "no engine answers"
+    reference = toolchain.image.reference
+    return stale(light.image_labels(endpoint.url, [reference])[reference], toolchain.image)
+
+
 def stale(state: ImageState | None, image: Image, *, platform: str = "") -> str | None:
     """Why the image has to be built, None when it is up to date; no registry is asked.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from aifo_tasks import files, log, overlay
 from aifo_tasks.errors import AifoError, EngineError
-from aifo_tasks.model import WORKSPACE, Toolchain
+from aifo_tasks.model import WORKSPACE
 from aifo_tasks.session.workplace import Choices, Workplace
 from aifo_tasks.sidecar import record
 from aifo_tasks.sidecar.identity import session_dir
@@ -116,22 +116,6 @@ def connect(*, consent: bool) -> Engine:
             hint="DOCKER_HOST=unix:///var/run/docker.sock",
         )
     return engine
-
-
-def image_reason(toolchain: Toolchain) -> str | None:
-    """Why a toolchain's image has to be built, None when it is up to date.
-
-    Asks a local engine over its socket, without the SDK; says so when none answers.
-    """
-    from aifo_tasks.engine import light, provision
-    from aifo_tasks.image import build
-
-    endpoint = provision.find()
-    if endpoint is None:
-        return "no engine answers"
-    reference = toolchain.image.reference
-    state = light.image_labels(endpoint.url, [reference])[reference]
-    return build.stale(state, toolchain.image)
 
 
 def stop(engine: Engine, session: str | None) -> tuple[str, ...]:

@@ -88,7 +88,7 @@ def _question(kind: str) -> Question:
     """Asks why the image must be built; the engine is asked over its socket, without the SDK."""
 
     def question(options: Mapping[str, Any]) -> str | None:
-        from aifo_tasks.session import ready
+        from aifo_tasks.image import build as images
 
         if options["no_cache"]:
             return "a build without cache was asked for"
@@ -96,7 +96,6 @@ def _question(kind: str) -> Question:
             return "it is to be published, or to have another name or platform"
         if options["pull"] == "always":
             return "the base's registry is to be asked"
-        toolchain = project.toolchain(kind)
-        return ready.image_reason(toolchain)
+        return images.reason(project.toolchain(kind))
 
     return question
