@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from aifo_tasks import locked, log
 from aifo_tasks.engine.api import Engine
 from aifo_tasks.engine.publishing import Publisher
 from aifo_tasks.errors import AifoError, EngineError, NotFoundError
 from aifo_tasks.image import base as bases
-from aifo_tasks.image import bootstrap, build, oci
+from aifo_tasks.image import bootstrap, build, newest, oci
 from aifo_tasks.image import recipe as recipes
 from aifo_tasks.image.pin import Row, drift, inputs, tools
 from aifo_tasks.image.publish import Published
@@ -96,7 +96,8 @@ def published(
 
 
 def outdated(place: Place, toolchain: Toolchain, found: Locked | None) -> Iterator[Row]:
-    """What is locked and what is there now; registries are asked, nothing is changed."""
+    """What is locked and what is there now, newer releases of packages last; registries are
+    asked, nothing is changed."""
     kind, image = toolchain.kind, toolchain.image
     if found is None:
         yield Row(kind=kind, what="toolchain", locked="", now="is not locked")
@@ -123,6 +124,15 @@ def outdated(place: Place, toolchain: Toolchain, found: Locked | None) -> Iterat
             kind, f"published {reference}", each.digest,
             lambda reference=reference: _asked(place.publisher, reference).digest,  # type: ignore[misc]
         )  # fmt: skip
+    yield from _newer(found, newest.versions(image))
+
+
+def _newer(found: Locked, versions: Mapping[str, str]) -> Iterator[Row]:
+    """One line for each locked package of which the registry has another release, or none."""
+    locks = {tool.name: tool.version for tool in found.tools}
+    for name, version in locks.items():
+        if versions.get(name, version) != version:
+            yield Row(kind=found.kind, what=name, locked=version, now=versions[name], told=True)
 
 
 def _row(kind: str, what: str, digest: str, ask: Callable[[], str]) -> Row:

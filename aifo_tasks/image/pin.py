@@ -18,13 +18,15 @@ _ELSEWHERE = {"base", "platform"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line of what ``outdated`` shows; ``same`` when what is there is what is locked."""
+    """One line of what ``outdated`` shows; ``same`` when what is there is what is locked,
+    ``told`` when another is no drift: a newer release of what the file pins."""
 
     kind: str
     what: str
     locked: str
     now: str
     same: bool = False
+    told: bool = False
 
 
 def pinned(lock: Lock | None, toolchain: Toolchain, *, strict: bool) -> Toolchain:

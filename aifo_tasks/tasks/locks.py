@@ -60,7 +60,10 @@ def lock(*, toolchains: Sequence[str], yes: bool, refresh_registry: bool) -> Non
 
 
 def outdated(*, toolchains: Sequence[str], yes: bool, refresh_registry: bool) -> int:
-    """Print a table; 1 when anything is not as it is locked, or does not answer."""
+    """Print a table; 1 when anything is not as it is locked, or does not answer.
+
+    A newer release of a package that the file pins is only told.
+    """
     from aifo_tasks.image import lock as locks
 
     _refuse_problems()
@@ -75,7 +78,7 @@ def outdated(*, toolchains: Sequence[str], yes: bool, refresh_registry: bool) ->
     ]
     sys.stdout.write(_table(rows))
     sys.stdout.flush()
-    return 0 if all(row.same for row in rows) else 1
+    return 0 if all(row.same or row.told for row in rows) else 1
 
 
 def record(publisher: Publisher, toolchain: Toolchain, done: Published) -> None:

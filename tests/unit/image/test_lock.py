@@ -76,6 +76,18 @@ def test_what_the_engine_made_of_the_archive_since_is_shown(
     ]
 
 
+def test_another_release_than_the_pinned_one_is_told_and_no_drift(
+    toolchain: Toolchain, place: lock.Place
+) -> None:
+    arguments = (("PYPI_INDEX", "http://127.0.0.1:9/simple"),)
+    image = dataclasses.replace(toolchain.image, arguments=arguments)
+    asking = dataclasses.replace(toolchain, image=image)
+    _, row = lock.outdated(place, asking, lock.resolve(place, asking, None))
+    assert row == Row(
+        kind="python", what="uv", locked="0.1", now="its registry cannot be reached", told=True
+    )
+
+
 def test_what_is_not_locked_or_not_declared_any_more_is_shown(
     toolchain: Toolchain, place: lock.Place
 ) -> None:
