@@ -17,7 +17,6 @@ from aifo_tasks import files
 from aifo_tasks.engine import private
 from tests.integration.project import ROOT, Project
 from tests.integration.registries import Registry, second_engine, small_roots
-from tests.integration.sessions import without_modules
 from tests.integration.small import Roots, Small, put
 
 PAUSE = """\
@@ -61,7 +60,7 @@ def fresh(engine_endpoint: str, tmp_path: Path) -> Iterator[Project]:
 @pytest.fixture
 def bare(fresh: Project) -> Project:
     """One in which there is nothing to install."""
-    without_modules(fresh)
+    (fresh.path / "pnpm-lock.yaml").unlink()
     return fresh
 
 
