@@ -31,7 +31,8 @@ _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
     """A base image the engine has. ``version`` is the tool's version that is built over it,
-    ``why`` says in words why it is this one, ``name`` is what toolchains.lock calls it."""
+    ``why`` says in words why it is this one, ``name`` is what toolchains.lock calls it; ``roots``
+    are the digests of a bootstrapped one by platform."""
 
     reference: str
     digest: str
@@ -39,6 +40,7 @@ class Base:
     version: str
     why: str
     name: str = ""
+    roots: locked.Pairs = ()
 
 
 def ensure(
@@ -153,20 +155,50 @@ def _bootstrapped(
     engine: Engine, image: Image, source: BaseSource, platforms: tuple[str, ...], *, consent: bool
 ) -> Base:
     assert source.bootstrap is not None
-    version = given(source, image.version or "")
+    version, own = given(source, image.version or ""), engine.info().platform
+    wanted = _locked_roots(image, source, platforms or (own,))
     reference, state, why = bootstrap.ensure(
         engine, source.bootstrap, platforms, subject=image.name, consent=consent
     )
     # the root file system is the same in every engine, the image made of it is not
     digest = state.layers[0] if len(state.layers) == 1 and not platforms else state.id
-    name, pin = source.bootstrap.suite, pinned(image, source)
-    if image.strict and pin is not None and pin.digest != digest and not log.is_dry_run():
-        raise LockError(
-            reference, f"is {digest}, and {locked.NAME} names {pin.digest}", hint="doit lock"
-        )
+    roots = {own: digest}
+    if platforms:
+        from aifo_tasks.image import oci  # and with it tarfile, which no up-to-date image needs
+
+        roots = oci.roots(state.labels)
+    for platform, root in wanted.items():
+        found = roots.get(platform, "of unknown content")
+        if found != root and not log.is_dry_run():
+            raise LockError(
+                reference, f"for {platform} is {found}, and {locked.NAME} names {root}",
+                hint=_lock(platforms),
+            )  # fmt: skip
     return Base(
-        reference=reference, digest=digest, source="bootstrap", version=version, why=why, name=name
-    )
+        reference=reference, digest=digest, source="bootstrap", version=version, why=why,
+        name=source.bootstrap.suite, roots=tuple(sorted(roots.items())),
+    )  # fmt: skip
+
+
+def _locked_roots(
+    image: Image, source: BaseSource, platforms: tuple[str, ...]
+) -> Mapping[str, str]:
+    """The root file system for each platform that alone will do; LockError where toolchains.lock
+    names none. Empty where others do."""
+    pin = pinned(image, source)
+    if not image.strict or pin is None:
+        return {}
+    names = dict(pin.platforms)
+    if missing := [platform for platform in platforms if platform not in names]:
+        raise LockError(
+            locked.NAME, f"names no {pin.reference} from the archive for {', '.join(missing)}",
+            hint=_lock(platforms),
+        )  # fmt: skip
+    return {platform: names[platform] for platform in platforms}
+
+
+def _lock(platforms: tuple[str, ...]) -> str:
+    return f"doit lock PLATFORMS={','.join(platforms)}" if platforms else "doit lock"
 
 
 def named(source: BaseSource, asked: str) -> str:

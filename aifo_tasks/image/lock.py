@@ -24,12 +24,14 @@ from aifo_tasks.value import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where bases are asked for; ``consent`` as ``image.base.ensure`` takes it."""
+    """Where bases are asked for; ``consent`` as ``image.base.ensure`` takes it. ``platforms`` are
+    what bases are made for from the archive, if not the engine's own alone."""
 
     engine: Engine
     publisher: Publisher
     prefixes: Prefixes
     consent: bool = False
+    platforms: tuple[str, ...] = ()
 
 
 def resolve(place: Place, toolchain: Toolchain, before: Locked | None) -> Locked:
@@ -77,7 +79,9 @@ def published(
     ):  # fmt: skip
         pin = before.base
     elif base.source == "bootstrap":
-        pin = locked.Base(source="bootstrap", reference=base.name, digest=base.digest)
+        pin = _bootstrapped(base, done.target.platforms[0])
+        if before is not None and before.base.digest in dict(base.roots).values():
+            pin = dataclasses.replace(pin, digest=before.base.digest)
     else:
         reference = f"{references.name(base.reference)}@{base.digest}"
         content = _asked(publisher, reference)
@@ -162,10 +166,18 @@ def _base(place: Place, image: Image, source: BaseSource) -> locked.Base:
         reference = references.resolve(name, place.prefixes).reference
         return _registry(name, _asked(place.publisher, reference), platform)
     alone = dataclasses.replace(image, base=(source,), pin=None)
-    made = bases.ensure(place.engine, alone, prefixes=place.prefixes, consent=place.consent)
+    foreign = place.platforms if place.platforms != (platform,) else ()
+    made = bases.ensure(
+        place.engine, alone, prefixes=place.prefixes, consent=place.consent, platforms=foreign
+    )
+    return _bootstrapped(made, platform)
+
+
+def _bootstrapped(base: bases.Base, platform: str) -> locked.Base:
+    """One from the archive by its root file system for ``platform``, and all others' beside."""
     return locked.Base(
-        source="bootstrap", reference=name, digest=made.digest,
-        platforms=((platform, made.digest),),
+        source="bootstrap", reference=base.name,
+        digest=dict(base.roots).get(platform, base.digest), platforms=base.roots,
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from aifo_tasks.value import dataclass
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
+ROOTS = "io.aifo.roots"
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
 _INDEXES = (INDEX, "application/vnd.docker.distribution.manifest.list.v2+json")
 
@@ -41,10 +42,14 @@ def write(archive: Path, reference: str, bases: Sequence[tuple[str, Path]]) -> s
     """Write root file systems, each with its platform, as one image of several; its digest.
 
     ``reference`` is the name an engine loads it under. The same input gives the same bytes.
+    Each image's label ``io.aifo.roots`` names the digests of them all (see ``roots``): an engine
+    shows one platform's layers only.
     """
     with tarfile.open(archive, "w") as tar:
         _add(tar, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
-        manifests = [_add_image(tar, platform, base) for platform, base in bases]
+        layers = [(platform, _add_layer(tar, base)) for platform, base in bases]
+        labels = {ROOTS: _text({platform: layer["digest"] for platform, layer in layers})}
+        manifests = [_add_image(tar, platform, layer, labels) for platform, layer in layers]
         index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}
         described = _add_blob(tar, INDEX, _json(index))
         described["annotations"] = {
@@ -53,6 +58,13 @@ def write(archive: Path, reference: str, bases: Sequence[tuple[str, Path]]) -> s
         }
         _add(tar, "index.json", _json({"schemaVersion": 2, "manifests": [described]}))
     return str(described["digest"])
+
+
+def roots(labels: Mapping[str, str]) -> dict[str, str]:
+    """The digest of each platform's root file system, by the label of what was written; empty
+    where there is none."""
+    pairs = (pair.split("=") for pair in labels.get(ROOTS, "").split(",") if "=" in pair)
+    return {platform: digest for platform, digest, *_ in pairs}
 
 
 def read(archive: Path) -> Content:
@@ -170,14 +182,15 @@ def _platforms(subject: str, index: Json) -> dict[str, str]:
     return found
 
 
-def _add_image(tar: tarfile.TarFile, platform: str, base: Path) -> Json:
+def _add_image(tar: tarfile.TarFile, platform: str, layer: Json, labels: Mapping[str, str]) -> Json:
     system, architecture, *variant = platform.split("/")
     where = {"architecture": architecture, "os": system}
     if variant:
         where["variant"] = variant[0]
-    layer = _add_layer(tar, base)
     rootfs = {"type": "layers", "diff_ids": [layer["digest"]]}
-    config = _add_blob(tar, _CONFIG, _json({**where, "config": {}, "rootfs": rootfs}))
+    config = _add_blob(
+        tar, _CONFIG, _json({**where, "config": {"Labels": labels}, "rootfs": rootfs})
+    )
     manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]}
     return {**_add_blob(tar, MANIFEST, _json(manifest)), "platform": where}
 
@@ -207,6 +220,10 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 def _place(digest: str) -> str:
     return f"blobs/{digest.replace(':', '/', 1)}"
+
+
+def _text(pairs: Mapping[str, str]) -> str:
+    return ",".join("=".join(pair) for pair in pairs.items())
 
 
 def _json(value: Json) -> bytes:

@@ -56,7 +56,7 @@ def target(name: str, wish: Wish, *, own: str, containerd: bool) -> Target:
     """
     if not _TAG.fullmatch(wish.tag):
         raise UsageError("TAG", f"'{wish.tag}' is no tag", hint="TAG=latest")
-    platforms = _platforms(wish.platforms) or (own,)
+    platforms = checked_platforms(wish.platforms) or (own,)
     if len(platforms) > 1 and not containerd:
         raise EngineError(
             "PLATFORMS",
@@ -75,7 +75,8 @@ def target(name: str, wish: Wish, *, own: str, containerd: bool) -> Target:
     )
 
 
-def _platforms(given: tuple[str, ...]) -> tuple[str, ...]:
+def checked_platforms(given: tuple[str, ...]) -> tuple[str, ...]:
+    """Each once, in their order; UsageError for what is no platform of a toolchain."""
     for platform in given:
         if not _PLATFORM.fullmatch(platform):
             raise UsageError(

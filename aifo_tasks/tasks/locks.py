@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from aifo_tasks import files, locked, log
@@ -28,7 +29,7 @@ def task_lock() -> dict[str, Any]:
     """write toolchains.lock: what every toolchain's image is made of, to the digest"""
     return {
         "actions": [ToolAction(lock)],
-        "params": project.params("TOOLCHAINS", "REFRESH_REGISTRY"),
+        "params": project.params("TOOLCHAINS", "PLATFORMS", "REFRESH_REGISTRY"),
     }
 
 
@@ -41,10 +42,13 @@ def task_outdated() -> dict[str, Any]:
     }
 
 
-def lock(*, toolchains: Sequence[str], yes: bool, refresh_registry: bool) -> None:
+def lock(
+    *, toolchains: Sequence[str], platforms: Sequence[str], yes: bool, refresh_registry: bool
+) -> None:
     """Ask for the base of each toolchain, or of those named, and write the lock once all are
-    known."""
+    known; bases from Debian's archive are made for ``platforms``."""
     from aifo_tasks.image import lock as locks
+    from aifo_tasks.image.target import checked_platforms
 
     if variables.flag("LOCKED"):
         raise LockError("LOCKED=1", f"keeps {NAME} as it is", hint="LOCKED=0 doit lock")
@@ -52,6 +56,7 @@ def lock(*, toolchains: Sequence[str], yes: bool, refresh_registry: bool) -> Non
         if toolchains and before is None:
             _refuse_problems()
         place = _place(consent=yes, refresh=refresh_registry)
+        place = replace(place, platforms=checked_platforms(tuple(platforms)))
         kept = before or Lock()
         found = [
             locks.resolve(place, each, kept.toolchain(each.kind)) for each in _chosen(toolchains)

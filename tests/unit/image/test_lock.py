@@ -10,7 +10,7 @@ import pytest
 from aifo_tasks.engine.api import ImageState
 from aifo_tasks.engine.publishing import Publisher
 from aifo_tasks.errors import AifoError, UsageError
-from aifo_tasks.image import bootstrap, lock, merge, recipe
+from aifo_tasks.image import bootstrap, lock, merge, oci, recipe
 from aifo_tasks.image.pin import Row
 from aifo_tasks.image.target import Wish
 from aifo_tasks.locked import Base
@@ -59,6 +59,22 @@ def test_what_is_locked_of_a_bootstrap(toolchain: Toolchain, place: lock.Place) 
         ("uv (amd64)", "0.1", "sha256:x"), ("npm", "1.2", "")
     ]  # fmt: skip
     assert lock.resolve(place, toolchain, found) == found
+
+
+def test_what_is_locked_of_a_bootstrap_for_several_platforms(
+    toolchain: Toolchain, place: lock.Place
+) -> None:
+    platforms = ("linux/amd64", "linux/arm64")
+    assert isinstance(place.engine, Fake)
+    place.engine.images[bootstrap.reference(DEBIAN, *platforms)] = ImageState(
+        id="sha256:index", platform="linux/amd64", layers=(ROOT,),
+        labels={oci.ROOTS: f"linux/amd64={ROOT},linux/arm64={OTHER}"},
+    )  # fmt: skip
+    found = lock.resolve(dataclasses.replace(place, platforms=platforms), toolchain, None)
+    assert found.base == Base(
+        source="bootstrap", reference="bookworm", digest=ROOT,
+        platforms=(("linux/amd64", ROOT), ("linux/arm64", OTHER)),
+    )  # fmt: skip
 
 
 def test_what_the_engine_made_of_the_archive_since_is_shown(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import tarfile
@@ -68,6 +69,19 @@ def test_what_was_written_is_read(archive: Path) -> None:
         "io.containerd.image.name": REFERENCE,
         "org.opencontainers.image.ref.name": "bookworm-0123",
     }
+
+
+def test_each_platform_s_label_names_the_roots_of_all(
+    archive: Path, bases: list[tuple[str, Path]]
+) -> None:
+    expected = {
+        platform: f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+        for platform, path in bases
+    }
+    blobs = [json.loads(data) for data in members(archive).values() if data.startswith(b"{")]
+    labels = [blob["config"]["Labels"] for blob in blobs if "rootfs" in blob]
+    assert [oci.roots(each) for each in labels] == [expected, expected]
+    assert oci.roots({}) == {}
 
 
 def test_the_same_input_gives_the_same_bytes(

@@ -11,7 +11,7 @@ import pytest
 from aifo_tasks.engine.api import ImageState
 from aifo_tasks.errors import AifoError, LockError
 from aifo_tasks.image import base as bases
-from aifo_tasks.image import bootstrap, build, pin
+from aifo_tasks.image import bootstrap, build, oci, pin
 from aifo_tasks.image import recipe as recipes
 from aifo_tasks.locked import Base, Lock, Locked
 from aifo_tasks.model import BaseSource, Bootstrap, Image, Package, Registry, Toolchain
@@ -22,7 +22,12 @@ DEBIAN = Bootstrap(suite="bookworm", variant="minbase")
 REGISTRY = BaseSource(version="20", reference="node:{version}")
 BOOTSTRAP = BaseSource(version="20.1.0", bootstrap=DEBIAN)
 NODE = Base(source="registry", reference="node:20", digest=f"sha256:{'a' * 64}")
-ROOT = Base(source="bootstrap", reference="bookworm", digest=f"sha256:{'b' * 64}")
+DIGEST = f"sha256:{'b' * 64}"
+ROOT = Base(
+    source="bootstrap", reference="bookworm", digest=DIGEST, platforms=(("linux/amd64", DIGEST),)
+)
+ARM = f"sha256:{'c' * 64}"
+PLATFORMS = ("linux/amd64", "linux/arm64")
 NO_PREFIX = references.prefixes(Registry(), {})
 
 
@@ -146,7 +151,49 @@ def test_a_root_file_system_is_known_by_its_content(toolchain: Toolchain) -> Non
     assert (found.source, found.digest, found.name) == ("bootstrap", ROOT.digest, "bookworm")
     with pytest.raises(LockError) as caught:
         bases.ensure(engine_with_root("sha256:other"), mine.image, prefixes=NO_PREFIX)
-    assert caught.value.problem == f"is sha256:other, and toolchains.lock names {ROOT.digest}"
+    assert str(caught.value) == (
+        f"{bootstrap.reference(DEBIAN, 'linux/amd64')}: for linux/amd64 is sha256:other, "
+        f"and toolchains.lock names {ROOT.digest} (hint: doit lock)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arm", "problem"),
+    [
+        (ARM, ""),
+        ("sha256:other", f"for linux/arm64 is sha256:other, and toolchains.lock names {ARM}"),
+        ("", f"for linux/arm64 is of unknown content, and toolchains.lock names {ARM}"),
+    ],
+)
+def test_root_file_systems_of_several_platforms_are_known_by_theirs(
+    toolchain: Toolchain, arm: str, problem: str
+) -> None:
+    roots = (("linux/amd64", ROOT.digest), ("linux/arm64", ARM))
+    lock = locked(toolchain, dataclasses.replace(ROOT, platforms=roots), "20.1.0")
+    mine = pin.pinned(lock, toolchain, strict=True).image
+    has = f"linux/amd64={ROOT.digest}" + (f",linux/arm64={arm}" if arm else "")
+    engine = Fake()
+    engine.images[bootstrap.reference(DEBIAN, *PLATFORMS)] = ImageState(
+        id="sha256:index", platform="linux/amd64", layers=(ROOT.digest,), labels={oci.ROOTS: has}
+    )
+    if not problem:
+        found = bases.ensure(engine, mine, prefixes=NO_PREFIX, platforms=PLATFORMS)
+        assert (found.digest, found.roots) == ("sha256:index", roots)
+        return
+    with pytest.raises(LockError) as caught:
+        bases.ensure(engine, mine, prefixes=NO_PREFIX, platforms=PLATFORMS)
+    assert caught.value.problem == problem
+    assert caught.value.hint == "doit lock PLATFORMS=linux/amd64,linux/arm64"
+
+
+def test_a_platform_that_the_lock_does_not_name_is_refused(toolchain: Toolchain) -> None:
+    mine = pin.pinned(locked(toolchain, ROOT, "20.1.0"), toolchain, strict=True).image
+    with pytest.raises(LockError) as caught:  # and before anything is made
+        bases.ensure(Fake(), mine, prefixes=NO_PREFIX, platforms=("linux/arm64",))
+    assert str(caught.value) == (
+        "toolchains.lock: names no bookworm from the archive for linux/arm64 "
+        "(hint: doit lock PLATFORMS=linux/arm64)"
+    )
 
 
 def test_no_other_source_is_tried_when_nothing_else_will_do(toolchain: Toolchain) -> None:
