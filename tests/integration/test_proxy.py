@@ -195,7 +195,7 @@ def test_arguments_arrive_exactly(proxy: Proxy, version: int, arguments: list[st
 
 
 def test_a_tool_that_is_not_there(proxy: Proxy) -> None:
-    body = form(tool="pnpx", cwd="/workspace", arg="--version")
+    body = form(tool="pnpx", cwd="/workspace")  # told to run something it asks a registry
     assert ask(proxy, request(proxy, "/exec", body)).exit_code in {0, 1}
     body = form(tool="make", cwd="/workspace", arg="--version")
     answer = ask(proxy, request(proxy, "/exec", body))
