@@ -21,7 +21,7 @@ from aifo_tasks.engine.api import (
     NetworkSpec,
     VolumeSpec,
 )
-from aifo_tasks.engine.docker import DEFAULT_ENDPOINT
+from aifo_tasks.engine.sdk import DEFAULT_ENDPOINT
 from tests.contract.conftest import Recording, Scratch
 from tests.contract.test_images import silent
 from tests.contract.test_volumes import described, ownerless, packed

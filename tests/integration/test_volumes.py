@@ -16,7 +16,8 @@ import pytest
 
 from aifo_tasks import cache, overlay
 from aifo_tasks.engine.api import ContainerSpec, Engine, ImportSpec, MountSpec, VolumeSpec
-from aifo_tasks.engine.docker import DEFAULT_ENDPOINT, connect
+from aifo_tasks.engine.docker import connect
+from aifo_tasks.engine.sdk import DEFAULT_ENDPOINT
 from aifo_tasks.errors import EngineError, OverlayError
 from aifo_tasks.model import Cache, Image, Toolchain
 from aifo_tasks.overlay import Directory, Place
