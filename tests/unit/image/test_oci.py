@@ -161,7 +161,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=300)
 @given(data=st.binary(max_size=100) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_no_document_breaks_the_reader(data: bytes) -> None:
     with contextlib.suppress(AifoError):
