@@ -36,6 +36,16 @@ def free_address(routes: Iterable[str]) -> str:
     )  # fmt: skip
 
 
+def hardware_address(address: str) -> str:
+    """A bridge's hardware address, made of its address with a prefix length, as docker makes it.
+
+    One that nobody has set changes when containers come and go, and those that stay lose their
+    way out until they ask for it again.
+    """
+    packed = ipaddress.IPv4Interface(address).ip.packed
+    return ":".join(f"{byte:02x}" for byte in (0x02, 0x42, *packed))
+
+
 def rules_of(listing: str, names: Iterable[str]) -> tuple[str, ...]:
     """Those lines of ``iptables -S`` that add a rule naming one of these bridges or ranges."""
     wanted = set(names)
@@ -58,7 +68,8 @@ def make(bridge: str) -> None:
             return
         remove(bridge)
     address = free_address(_routes())
-    process.change(["ip", "link", "add", bridge, "type", "bridge"])
+    own = hardware_address(address)
+    process.change(["ip", "link", "add", bridge, "address", own, "type", "bridge"])
     process.change(["ip", "address", "add", address, "dev", bridge])
     process.change(["ip", "link", "set", bridge, "up"])
 

@@ -84,6 +84,8 @@ def test_starts_once_and_ends_without_a_trace(engine: private.Private) -> None:
     assert info["DockerRootDir"] == str(engine.data_root)
     assert info["DriverStatus"] == [["driver-type", "io.containerd.snapshotter.v1"]]
     assert engine.run_dir.stat().st_mode & 0o077 == 0  # nobody else comes near the socket
+    device = Path("/sys/class/net") / engine.bridge
+    assert (device / "addr_assign_type").read_text() == "3\n"  # containers do not change it
     pid = pid_of(engine)
     assert os.getsid(pid) == pid != os.getsid(0)  # it survives the terminal we run in
 
@@ -152,7 +154,7 @@ def test_dry_run_touches_nothing(
         log.configure(dry_run=False)
     assert list(engine.run_dir.parent.iterdir()) == []
     assert not bridge.is_there(engine.bridge)
-    assert f"ip link add {engine.bridge} type bridge\n" in capsys.readouterr().err
+    assert f"ip link add {engine.bridge} address 02:42:" in capsys.readouterr().err
 
 
 def test_a_chosen_engine_that_does_not_answer_is_never_replaced(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aifo_tasks.engine.bridge import RANGES, free_address, rules_of
+from aifo_tasks.engine.bridge import RANGES, free_address, hardware_address, rules_of
 from aifo_tasks.errors import AifoError
 
 LISTING = """\
@@ -32,6 +32,12 @@ LISTING = """\
 )
 def test_free_address(routes: list[str], address: str) -> None:
     assert free_address(routes) == address
+
+
+def test_a_hardware_address_is_one_that_nobody_assigns() -> None:
+    """Locally administered, and of one device."""
+    assert hardware_address("172.31.0.1/16") == "02:42:ac:1f:00:01"
+    assert hardware_address("192.168.240.1/20") == "02:42:c0:a8:f0:01"
 
 
 def test_no_range_is_left() -> None:
