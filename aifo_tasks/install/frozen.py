@@ -21,10 +21,12 @@ _STALE_TRIES = 2
 
 _PASSING = re.compile(
     r"connection reset|i/o timeout|TLS handshake timeout|unexpected EOF"
+    r"|EAI_AGAIN|temporary failure in name resolution|server misbehaving"
     r"|\b(?:429 Too Many|50[0234] (?:Internal|Bad|Service|Gateway))",
     re.IGNORECASE,
 )
-"""What a registry's bad moment looks like. Most package managers ask again themselves; go never."""
+"""What a bad moment of a registry or a name server looks like. Some package managers ask again
+themselves; go never does."""
 
 
 def ensure(run: Runner, plan: Plan, lock_path: Path) -> bool:

@@ -79,6 +79,8 @@ def test_what_the_store_lacks_comes_from_the_registry(
         ('Get "https://proxy.golang.org/x.zip": net/http: TLS handshake timeout', 2),
         ("reading https://proxy.golang.org/x.zip: 502 Bad Gateway", 2),
         ("read tcp 172.17.0.2:1->1.2.3.4:443: read: connection reset by peer", 2),
+        ("request to https://registry.npmjs.org/x failed, reason: getaddrinfo EAI_AGAIN", 2),
+        ("[Errno -3] Temporary failure in name resolution", 2),
         ("lookup proxy.golang.org: no such host", 1),
         ("x@v1.502.0: 404 Not Found", 1),
     ],
