@@ -478,7 +478,9 @@ def test_a_terminals_master_is_handed_over(proxy: Proxy) -> None:
 
 
 def test_a_terminal_is_relayed(proxy: Proxy) -> None:
-    call = Frames(proxy, sh("stty size; read x; stty size; exec sleep 1234", tty="31,97,7"))
+    wait = "until stty size | grep -qx '12 34'; do sleep 0.1; done"  # it goes another way than x
+    script = f"stty size; {wait}; read x; stty size; exec sleep 1234"
+    call = Frames(proxy, sh(script, tty="31,97,7"))
     assert call.status == 101
     seen = b""
     while b"31 97\r\n" not in seen:
