@@ -209,7 +209,9 @@ def test_layers_are_shared_through_a_registry(
     small: Small, registry: Registry, other_engine: str
 ) -> None:
     """What chance made on one engine is found again on another, which cannot run it at all."""
-    small.change("image/Dockerfile.j2", "uname -m", "cat /proc/sys/kernel/random/uuid")
+    # a step no engine has made in an earlier run: of its own cache an engine tells no other all
+    step = f": {NAME}; cat /proc/sys/kernel/random/uuid"
+    small.change("image/Dockerfile.j2", "uname -m", step)
     cache, target = f"{registry.host}/layers:1", f"REGISTRY={registry.host}/shared-layers/"
     first = small.doit("publish_image:small", target, f"CACHE_TO={cache}")
     assert first.returncode == 0, first.stderr
