@@ -26,6 +26,8 @@ from aifo_tasks.errors import AifoError
 from aifo_tasks.tasks import signals, variables
 from aifo_tasks.tasks.actions import ToolAction, ToolFailed, failure
 
+_LOOK_UP_SECONDS = 0.5
+
 
 class SerialRunner(Runner):
     """One task after the other; doit's exit status is the first failed task's."""
@@ -179,7 +181,7 @@ class ThreadRunner(SerialRunner):
         self._finished.put((node, result))
 
     def _collected(self) -> Any:
-        node, result = self._finished.get()
+        node, result = self._next_finished()
         self._threads.pop(node.task.name).join()
         if isinstance(result, Exception):
             result = TaskError(f"{node.task.name}: a bug", result)
@@ -187,6 +189,13 @@ class ThreadRunner(SerialRunner):
             raise result
         self.process_task_result(node, result)
         return node
+
+    def _next_finished(self) -> tuple[Any, BaseFail | BaseException | None]:
+        """Looks up now and then: a signal that another thread took is raised in this one, but
+        does not wake it."""
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return self._finished.get(timeout=_LOOK_UP_SECONDS)
 
 
 class ProcessRunner(ThreadRunner):

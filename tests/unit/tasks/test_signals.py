@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -71,6 +72,18 @@ def test_a_signal_to_doit_alone(
     told = ["told"] if task == "doits" else []
     assert (project.root / "notes").read_text().split() == [*told, "down"]
     assert "before: up to date" in project.aifo("before").err
+
+
+def test_a_signal_that_another_thread_takes(project: Project) -> None:
+    project.dodo(DODO)
+    child = project.start("aifo", "-n", "2", "doits")
+    pid = project.root / "pid"
+    until(lambda: pid.exists() and bool(pid.read_text().strip()), "child started")
+    other = max({int(name) for name in os.listdir(f"/proc/{child.pid}/task")} - {child.pid})
+    assert ctypes.CDLL(None).tgkill(child.pid, other, signal.SIGTERM) == 0
+    child.communicate(timeout=60)
+    assert child.returncode == 143
+    assert (project.root / "notes").read_text().split() == ["told", "down"]
 
 
 def test_a_terminals_interrupt_reaches_the_child_once(project: Project) -> None:
