@@ -205,8 +205,16 @@ def test_an_engine_without_the_containerd_store(
     assert (latest, recipe[:7]) == ("latest", "recipe-")
 
 
+@pytest.fixture
+def new_engine() -> Iterator[str]:
+    """A second engine that has not even a base."""
+    directory = tempfile.TemporaryDirectory(prefix="aifo-e")
+    with directory as name, second_engine(Path(name)) as endpoint:
+        yield endpoint
+
+
 def test_layers_are_shared_through_a_registry(
-    small: Small, registry: Registry, other_engine: str
+    small: Small, registry: Registry, new_engine: str
 ) -> None:
     """What chance made on one engine is found again on another, which cannot run it at all."""
     step = "cat /proc/sys/kernel/random/uuid"
@@ -214,7 +222,7 @@ def test_layers_are_shared_through_a_registry(
     cache, target = f"{registry.host}/layers:1", f"REGISTRY={registry.host}/shared-layers/"
     first = small.doit("publish_image:small", target, f"CACHE_TO={cache}")
     assert first.returncode == 0, first.stderr
-    own = {"DOCKER_HOST": other_engine}
+    own = {"DOCKER_HOST": new_engine}
     second = small.doit("publish_image:small", target, "TAG=again", AIFO_CACHE_FROM=cache, **own)
     assert second.returncode == 0, second.stderr
     made = [

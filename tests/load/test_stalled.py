@@ -9,6 +9,7 @@ import pytest
 
 from tests.integration.project import eventually
 from tests.integration.proxied import Proxy, form, receive, request
+from tests.load.counting import settled
 from tests.load.downloads import Download, Pace
 from tests.load.way import LONG, Report, Way, several, shown
 
@@ -27,7 +28,7 @@ def asked(proxy: Proxy, script: str, version: int) -> socket.socket:
 @pytest.mark.parametrize("way", ["frames", "tcp", "frames and relay"], indirect=True)
 def test_a_stalled_reader_is_dropped_and_slows_nobody(way: Way, report: Report) -> None:
     report(f"alone: {shown(several(way, 200))}")
-    before = way.proxy.descriptors()
+    before = settled(way.proxy.process.pid).descriptors
     first = asked(way.proxy, "yes | head -c 67108864", 1)
     second = asked(way.proxy, "echo on; exec yes", 2)
     answer = Download(second)
