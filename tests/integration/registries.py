@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -156,7 +157,8 @@ def _small_root(directory: Path, platform: str) -> Path:
         program = tar.extractfile("./bin/busybox").read()  # type: ignore[union-attr]
     part = small.with_suffix(".part")
     with tarfile.open(part, "w") as tar:
-        for name in ("bin", "tmp"):
+        # of this run alone: BuildKit mixes up what it cached over equal layers of different images
+        for name in ("bin", "tmp", f"tmp/{uuid.uuid4().hex}"):
             tar.addfile(_member(name, tarfile.DIRTYPE, 0o1777))
         busybox = _member("bin/busybox", tarfile.REGTYPE, 0o755)
         busybox.size = len(program)
