@@ -21,8 +21,10 @@ Architecture = Literal["amd64", "arm64"]
 System = Literal["linux", "macos"]
 
 _FLAGS = (
-    "-std=c11", "-Os", "-s", "-fno-sanitize=all", "-ffunction-sections", "-fdata-sections",
+    "-std=c11", "-O2", "-s", "-fno-sanitize=all", "-ffunction-sections", "-fdata-sections",
+    "-fno-unwind-tables", "-fno-asynchronous-unwind-tables",
 )  # fmt: skip
+"""Not -Os: the compiler's library then copies memory byte by byte."""
 _SYSTEM_FLAGS: Mapping[System, tuple[str, ...]] = {
     "linux": ("-D_GNU_SOURCE", "-static", "-Wl,--gc-sections"),
     "macos": ("-Wl,-dead_strip",),
