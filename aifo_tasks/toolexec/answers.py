@@ -159,9 +159,9 @@ def stream_head(exec_id: str) -> bytes:
     )
 
 
-def chunk(data: bytes) -> bytes:
-    """One chunk of the stream; ``data`` is not empty."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
+def chunk(data: memoryview) -> tuple[bytes | memoryview, ...]:
+    """The parts of one chunk of the stream; ``data`` is not empty."""
+    return b"%x\r\n" % len(data), data, b"\r\n"
 
 
 def last_chunk(exit_code: int) -> bytes:

@@ -101,26 +101,26 @@ class Connection:
             self._loop.add_reader(self._socket.fileno(), self._readable)
             self._watched = True
 
-    async def send(self, data: bytes | memoryview, descriptors: Sequence[int] = ()) -> None:
-        """Send all of it, ``descriptors`` with its first byte.
+    async def send(self, *parts: bytes | memoryview, descriptors: Sequence[int] = ()) -> None:
+        """Send all the parts in order, ``descriptors`` with the first byte.
 
         Raises StalledError when nothing is taken before the deadline, GoneError.
         """
         await self._turn.acquire()
         try:
-            while data:
+            while parts:
                 try:
                     if descriptors:
-                        sent = socket.send_fds(self._socket, [data], list(descriptors))
+                        sent = socket.send_fds(self._socket, parts, list(descriptors))
                     else:
-                        sent = self._socket.send(data)
+                        sent = self._socket.sendmsg(parts)
                 except BlockingIOError:
                     await self._taken()
                     continue
                 except OSError:
                     raise GoneError from None
                 descriptors = ()
-                data = memoryview(data)[sent:]
+                parts = _without(parts, sent)
         finally:
             self._turn.release()
 
@@ -199,3 +199,12 @@ class Connection:
         except OSError:
             return 0
         return int(struct.unpack("i", answer)[0])
+
+
+def _without(parts: Sequence[bytes | memoryview], sent: int) -> tuple[bytes | memoryview, ...]:
+    """What is left of the parts after so many bytes."""
+    for n, part in enumerate(parts):
+        if sent < len(part):
+            return (memoryview(part)[sent:], *parts[n + 1 :])
+        sent -= len(part)
+    return ()

@@ -47,7 +47,7 @@ async def _passed(exchange: Exchange) -> Outcome:
     try:
         conversation = _Conversation(exchange, tool)
         masters = [tool.master] if tool.master >= 0 else []
-        await exchange.connection.send(answers.switching(exchange.call.id), masters)
+        await exchange.connection.send(answers.switching(exchange.call.id), descriptors=masters)
         if masters:
             os.close(tool.master)
             tool.master = -1
@@ -214,13 +214,12 @@ class _Conversation:
         if stream in self._credits:
             self._credits[stream].add(count)
 
-    def _sink(self, n: int) -> Callable[[bytes], Awaitable[None]]:
-        async def send(data: bytes) -> None:
-            view = memoryview(data)
-            while view:
-                size = await self._credits[n].take(len(view))
-                await self._exchange.connection.send(carrying(_OUTPUTS[n], view[:size]))
-                view = view[size:]
+    def _sink(self, n: int) -> Callable[[memoryview], Awaitable[None]]:
+        async def send(data: memoryview) -> None:
+            while data:
+                size = await self._credits[n].take(len(data))
+                await self._exchange.connection.send(*carrying(_OUTPUTS[n], data[:size]))
+                data = data[size:]
 
         return send
 

@@ -102,14 +102,13 @@ class Frame:
         return _HEADER.pack(self.type << 24 | self.call, len(self.payload)) + self.payload
 
 
-def carrying(kind: Type, data: bytes | memoryview) -> bytes:
-    """The frames of this type that carry ``data``, as much in each as it takes."""
+def carrying(kind: Type, data: memoryview) -> list[bytes | memoryview]:
+    """The parts of the frames of this type that carry ``data``, as much in each as it takes."""
     parts: list[bytes | memoryview] = []
-    view = memoryview(data)
-    while view:
-        payload, view = view[:MAX_PAYLOAD], view[MAX_PAYLOAD:]
+    while data:
+        payload, data = data[:MAX_PAYLOAD], data[MAX_PAYLOAD:]
         parts += (_HEADER.pack(kind << 24, len(payload)), payload)
-    return b"".join(parts)
+    return parts
 
 
 class Decoder:

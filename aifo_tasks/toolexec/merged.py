@@ -43,17 +43,17 @@ async def streamed(exchange: Exchange) -> Outcome:
     """
     begun = False
 
-    async def add(data: bytes) -> None:
+    async def add(*parts: bytes | memoryview) -> None:
         nonlocal begun
-        start = b"" if begun else answers.stream_head(exchange.call.id)
+        start = () if begun else (answers.stream_head(exchange.call.id),)
         begun = True
-        await exchange.connection.send(start + data)
+        await exchange.connection.send(*start, *parts)
 
-    outcome = await _run(exchange, lambda data: add(answers.chunk(data)))
+    outcome = await _run(exchange, lambda data: add(*answers.chunk(data)))
     if outcome.timed_out or outcome.end is not None:
         await add(answers.last_chunk(outcome.status))
     elif not begun:
-        await add(b"")
+        await add()
     return outcome
 
 
@@ -66,7 +66,7 @@ class _Kept:
         self._spool = spool
         self.count = 0
 
-    async def add(self, data: bytes) -> None:
+    async def add(self, data: memoryview) -> None:
         self.count += len(data)
         if self.count > self._most:
             raise answers.failed(self._tool, "more output than version 1 carries", answers.LOST)
@@ -79,7 +79,7 @@ class _Kept:
             ) from None
 
 
-async def _run(exchange: Exchange, sink: Callable[[bytes], Awaitable[None]]) -> Outcome:
+async def _run(exchange: Exchange, sink: Callable[[memoryview], Awaitable[None]]) -> Outcome:
     exchange.listener.attach(ignore)
     with contextlib.ExitStack() as stack:
         source, target = os.pipe2(os.O_CLOEXEC)

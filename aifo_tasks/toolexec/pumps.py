@@ -22,19 +22,19 @@ WINDOW = 256 * 1024
 class Output:
     """From a tool's pipe or terminal to ``sink``, until it ends or the tool has ended.
 
-    ``patience`` seconds of silence after the tool's end make the end of what it wrote; a
-    terminal hands it over a little later.
+    What the sink gets it has only until it returns. ``patience`` seconds of silence after the
+    tool's end make the end of what it wrote; a terminal hands it over a little later.
     """
 
     def __init__(
-        self, source: int, sink: Callable[[bytes], Awaitable[None]], *, patience: float = 0
+        self, source: int, sink: Callable[[memoryview], Awaitable[None]], *, patience: float = 0
     ) -> None:
         os.set_blocking(source, False)  # the function's only form
         self._source = source
         self._sink = sink
         self._patience = patience
         self._tool_ended = False
-        self._is_wide = False
+        self._room: memoryview | None = None
         self._waiting: asyncio.Future[None] | None = None
         self.count = 0
 
@@ -50,31 +50,37 @@ class Output:
         if self._waiting is not None:
             wake(self._waiting)
 
-    async def _next(self) -> bytes:
+    async def _next(self) -> memoryview | None:
         blocked = silent = False
         while True:
             try:
-                data = os.read(self._source, BLOCK)
+                data = self._read()
             except BlockingIOError:
                 if self._tool_ended and (silent or not self._patience):
-                    return b""
+                    return None
             except OSError:  # how a terminal ends
-                return b""
+                return None
             else:
-                if len(data) >= _NARROW:
-                    self._widen()
                 if not blocked:
                     await asyncio.sleep(0)  # others have their turn
                 return data
             blocked, silent = True, self._tool_ended
             await self._wait()
 
+    def _read(self) -> memoryview:
+        if self._room is not None:
+            return self._room[: os.readv(self._source, [self._room])]
+        data = os.read(self._source, _NARROW)
+        if len(data) == _NARROW:
+            self._widen()
+        return memoryview(data)
+
     def _widen(self) -> None:
-        """Who writes this much gets a pipe that holds a whole block: fewer turns for everybody."""
-        if not self._is_wide:
-            with contextlib.suppress(OSError):  # a terminal; beyond what the user may have
-                fcntl.fcntl(self._source, fcntl.F_SETPIPE_SZ, BLOCK)
-        self._is_wide = True
+        """Who writes this much gets a pipe that holds a whole block, and room for one that stays:
+        fewer turns for everybody, and memory that need not be found each time."""
+        with contextlib.suppress(OSError):  # a terminal; beyond what the user may have
+            fcntl.fcntl(self._source, fcntl.F_SETPIPE_SZ, BLOCK)
+        self._room = memoryview(bytearray(BLOCK))
 
     async def _wait(self) -> None:
         loop = asyncio.get_running_loop()

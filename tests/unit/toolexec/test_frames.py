@@ -127,7 +127,7 @@ def test_frames_come_back_however_they_are_cut(sent: list[Frame], data: st.DataO
 @pytest.mark.parametrize("size", [0, 1, MAX_PAYLOAD, MAX_PAYLOAD + 1, 3 * MAX_PAYLOAD])
 def test_bytes_are_carried_in_as_few_frames_as_they_need(size: int) -> None:
     data = bytes(range(1, 252)) * (size // 251) + bytes(size % 251)
-    found = list(Decoder().feed(carrying(Type.STDERR, data)))
+    found = list(Decoder().feed(b"".join(carrying(Type.STDERR, memoryview(data)))))
     assert b"".join(frame.payload for frame in found) == data
     assert len(found) == -(-size // MAX_PAYLOAD)
     assert {frame.type for frame in found} <= {Type.STDERR}
