@@ -37,6 +37,17 @@ void flow_open(struct flow *flow, int source, int target, char *buffer)
 	look(flow);
 }
 
+/* Whoever writes this much gets a pipe that holds it: its reader has to be woken less often. */
+static void widen(int pipe)
+{
+#ifdef F_SETPIPE_SZ
+	if (fcntl(pipe, F_GETPIPE_SZ) < FLOW_ROOM)
+		(void)fcntl(pipe, F_SETPIPE_SZ, FLOW_ROOM); /* unless the user has too much already */
+#else
+	(void)pipe;
+#endif
+}
+
 /* A pipe that is opened anew takes as much as it has room for and does not block us, whatever
  * it does to those who have it open already. Not for a little: it costs more than it saves. */
 static void open_anew(struct flow *flow)
@@ -53,6 +64,7 @@ static void open_anew(struct flow *flow)
 	flow->target = opened;
 	flow->own_target = true;
 	flow->piece = FLOW_ROOM;
+	widen(opened);
 }
 
 static void make_room(struct flow *flow)

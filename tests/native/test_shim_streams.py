@@ -18,13 +18,14 @@ from typing import Any
 
 import pytest
 
+from aifo_tasks.toolexec import frames
 from aifo_tasks.toolexec.frames import Decoder, Frame, Type
 from tests.native.proxying import SWITCHING, Proxy, Request
 from tests.native.running import GENEROUS, Init, wait_for
 from tests.native.shims import Shims
 
-FULL = (65536).to_bytes(4, sys.byteorder)
-"""What the kernel says of a pipe that holds as much as it can."""
+PIPE = 256 * 1024
+"""Bytes that a pipe holds into which a shim writes much."""
 
 
 @pytest.mark.parametrize("direction", ["in", "out"])
@@ -91,12 +92,13 @@ def test_a_stalled_reader_stops_no_signal(shims: Shims) -> None:
 )
 def test_a_stalled_reader_keeps_no_shim_from_ending(shims: Shims, proxy: Proxy, end: bytes) -> None:
     """The tool has ended, or is lost: a signal is the shim's own."""
-    output = Frame(type=Type.STDOUT, payload=bytes(65536)).encode() * 2
+    output = Frame(type=Type.STDOUT, payload=bytes(65536)).encode() * 5
     proxy.next_answers(SWITCHING + output + end)
     child = shims.popen("true", stdout=subprocess.PIPE)
     assert child.stdout is not None
     pipe = child.stdout.fileno()
-    wait_for("a full pipe", lambda: fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)) == FULL)
+    full = PIPE.to_bytes(4, sys.byteorder)
+    wait_for("a full pipe", lambda: fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)) == full)
     time.sleep(0.3)  # the end is taken
     child.send_signal(signal.SIGTERM)
     assert child.wait(GENEROUS) == -signal.SIGTERM
@@ -108,7 +110,7 @@ def test_a_reader_that_takes_its_time(shim_binary: Path, sidecar: Init, short_pa
 
     def send(link: socket.socket, _: Request) -> None:
         decoder = Decoder()
-        link.sendall(SWITCHING + Frame(type=Type.STDERR, payload=bytes(65536)).encode() * 2)
+        link.sendall(SWITCHING + Frame(type=Type.STDERR, payload=bytes(65536)).encode() * 5)
         while data := link.recv(4096):
             for frame in decoder.feed(data):
                 words.put(frame)
@@ -121,9 +123,33 @@ def test_a_reader_that_takes_its_time(shim_binary: Path, sidecar: Init, short_pa
         proxy.script.put(send)
         child = shims.popen("true", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
         assert child.stderr is not None
-        assert words.get(timeout=GENEROUS) == Frame(type=Type.CREDIT, payload=b"\2\0\1\0\0")
+        taken = 0
+        while taken < PIPE:
+            frame = words.get(timeout=GENEROUS)
+            assert frame.type is Type.CREDIT
+            taken += frames.credited(frame.payload)[1]
+        assert taken == PIPE
         child.stderr.read(4096)
         assert words.get(timeout=GENEROUS) == Frame(type=Type.CREDIT, payload=b"\2\0\0\x10\0")
+
+
+@pytest.mark.parametrize(("before", "after"), [(4096, PIPE), (1 << 20, 1 << 20)])
+def test_much_output_widens_a_pipe_that_is_narrow(
+    shims: Shims, proxy: Proxy, before: int, after: int
+) -> None:
+    output = Frame(type=Type.STDOUT, payload=bytes(65536)).encode() * 3
+    proxy.next_answers(SWITCHING + output + Frame(type=Type.EXIT, payload=b"\0\0").encode())
+    read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, before)
+    child = shims.popen("true", stdout=write)
+    os.close(write)
+    found = b""
+    while data := os.read(read, 1 << 20):
+        found += data
+    assert found == bytes(3 * 65536)
+    assert fcntl.fcntl(read, fcntl.F_GETPIPE_SZ) == after
+    os.close(read)
+    assert child.wait(GENEROUS) == 0
 
 
 def test_a_reader_that_leaves_ends_the_tool(shims: Shims, proxy: Proxy) -> None:
