@@ -12,14 +12,14 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Literal
 
-from aifo_tasks import files, log
+from aifo_tasks import log
 from aifo_tasks.errors import AifoError, ConflictError
 from aifo_tasks.model import Network
 from aifo_tasks.session import ready
 from aifo_tasks.session.access import Access
 from aifo_tasks.session.served import served
 from aifo_tasks.session.workplace import Choices, Workplace
-from aifo_tasks.sidecar import network
+from aifo_tasks.sidecar import network, sessions
 from aifo_tasks.sidecar.identity import Owner, session_dir
 from aifo_tasks.sidecar.plan import Plan, network_name
 from aifo_tasks.value import dataclass
@@ -117,7 +117,7 @@ def _network(engine: Engine, works: Sequence[Workplace]) -> Iterator[Plan]:
 @contextlib.contextmanager
 def _alone(session: str) -> Iterator[None]:
     """Only one proxy serves a project."""
-    with files.claimed(session_dir(session) / "proxy.lock") as is_held:
+    with sessions.serving(session) as is_held:
         if not is_held:
             raise AifoError("proxy", "another one serves this project already")
         yield

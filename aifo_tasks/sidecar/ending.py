@@ -30,7 +30,7 @@ def stoppable(engine: Engine) -> tuple[str, ...]:
 def stop(engine: Engine, session: str) -> tuple[str, ...]:
     """End the sidecars of a session; returns their names.
 
-    Networks and run directories of theirs go with them.
+    Their run directories go with them, and the session's networks unless a proxy serves there.
     """
     names = []
     for state in engine.containers({"io.aifo.user": user_label(), "io.aifo.session": session}):
@@ -38,7 +38,9 @@ def stop(engine: Engine, session: str) -> tuple[str, ...]:
         engine.remove_container(state.name)
         _forget(state)
         names.append(state.name)
-    network.remove(engine, session)
+    with sessions.served(session) as is_served:
+        if not is_served:
+            network.remove(engine, session)
     return tuple(sorted(names))
 
 

@@ -14,6 +14,7 @@ from aifo_tasks.sidecar.identity import session_dir
 
 _ID = re.compile(r"[0-9a-f]{12}")
 _LOCK = "lock"
+_PROXY_LOCK = "proxy.lock"
 
 
 @contextlib.contextmanager
@@ -49,6 +50,24 @@ def orphaned(session: str) -> Iterator[bool]:
     else:
         with files.claimed(lock) as is_free:
             yield is_free
+
+
+@contextlib.contextmanager
+def serving(session: str) -> Iterator[bool]:
+    """Held by the proxy of a project, which has one at most; yields whether it is held."""
+    with files.claimed(session_dir(session) / _PROXY_LOCK) as is_held:
+        yield is_held
+
+
+@contextlib.contextmanager
+def served(session: str) -> Iterator[bool]:
+    """Whether a project has a proxy; if not, none begins meanwhile."""
+    lock = files.run_dir() / session / _PROXY_LOCK
+    if lock.exists():
+        with files.claimed(lock) as is_free:
+            yield not is_free
+    else:
+        yield False
 
 
 def left() -> tuple[str, ...]:

@@ -211,6 +211,17 @@ def test_a_stop_takes_the_session_s_networks_along(engine: Fake) -> None:
     assert not directory.exists()
 
 
+def test_a_network_where_a_proxy_listens_goes_once_that_has_ended(engine: Fake) -> None:
+    start(engine, "project", labels("aaaaaaaaaaaa"))
+    engine.create_network(NetworkSpec(name="net", labels=labels("aaaaaaaaaaaa")))
+    with sessions.serving("aaaaaaaaaaaa") as is_held:
+        assert is_held
+        assert ending.stop(engine, "aaaaaaaaaaaa") == ("project",)
+        assert engine.network("net") is not None
+    ending.stop(engine, "aaaaaaaaaaaa")
+    assert engine.network("net") is None
+
+
 def test_a_network_that_somebody_joined_stays(engine: Fake) -> None:
     engine.create_network(NetworkSpec(name="net", labels=labels("aaaaaaaaaaaa")))
     guest = ContainerSpec(image=IMAGE, name="guest", command=("init",), network="net")
