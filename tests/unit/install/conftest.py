@@ -38,6 +38,11 @@ case " $* " in
 *" --offline "*) test -e "$CONTROL/stored" || { echo "ERR_PNPM_NO_OFFLINE_TARBALL"; exit 1; } ;;
 esac
 if test -e "$CONTROL/output"; then cat "$CONTROL/output"; fi
+if test -e "$CONTROL/once"; then
+	mv "$CONTROL/once" "$CONTROL/had"
+	cat "$CONTROL/had"
+	exit 1
+fi
 if test -e "$CONTROL/status"; then echo "going wrong"; exit "$(cat "$CONTROL/status")"; fi
 if test -e "$CONTROL/touch"; then echo >>"$(cat "$CONTROL/touch")"; fi
 if test -e "$CONTROL/hang"; then echo $$ >"$CONTROL/pid"; exec sleep 60; fi

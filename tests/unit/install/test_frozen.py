@@ -95,6 +95,17 @@ def test_a_bad_moment_of_the_registry_is_asked_away_once(
     assert bench.calls == [frozen_call(bench)] * times
 
 
+def test_what_the_second_try_installs_is_recorded(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.tell("once", "i/o timeout\n")
+    assert ensure(bench) is True
+    assert bench.calls == [frozen_call(bench)] * 2
+    assert bench.stamp.read_text() == key(bench.plan) + "\n"
+    said = "install node: i/o timeout: asking the package registry once more\n"
+    assert said in capsys.readouterr().err
+
+
 def test_an_overlay_made_again_by_hand_is_installed_again(bench: Bench) -> None:
     ensure(bench)
     Path(bench.plan.targets[1], ".aifo-node-overlay").unlink()
