@@ -12,7 +12,9 @@
 #include "monitor.h"
 #include "tool.h"
 
-enum { PATIENCE = 10 * 1000, STAMP_LIMIT = 4096, SPEC_LIMIT = 256 };
+enum { PATIENCE = 10 * 1000, STAMP_LIMIT = 4096, SPEC_LIMIT = 256, ROOM = 16 * 1024 };
+
+static char room[ROOM]; /* of most calls: to find memory takes longer than to fill it */
 
 void refuse(int connection, enum stage stage, int error)
 {
@@ -53,6 +55,12 @@ static bool welcome(int connection, const struct settings *settings)
 	return send_frame(connection, FRAME_WELCOME, payload, (uint32_t)length, -1);
 }
 
+static void let_go(char *payload)
+{
+	if (payload != room)
+		free(payload);
+}
+
 /* The payload must come within the deadline and without descriptors: those belong to the
  * first byte of the frame. True when another call may follow. */
 static bool take_call(int connection, uint32_t length, const struct passed *passed,
@@ -62,14 +70,14 @@ static bool take_call(int connection, uint32_t length, const struct passed *pass
 	struct failure failure;
 	struct tool tool;
 	struct call call;
-	char *payload = malloc(length + 1);
+	char *payload = length <= ROOM ? room : malloc(length);
 
 	if (payload == NULL) {
 		refuse(connection, STAGE_MALFORMED, ENOMEM);
 		return false;
 	}
 	if (!receive(connection, payload, length, &stray, deadline)) {
-		free(payload);
+		let_go(payload);
 		return false;
 	}
 	if (stray.count > 0 || stray.bad || !call_decode(payload, length, &call)) {
@@ -79,11 +87,11 @@ static bool take_call(int connection, uint32_t length, const struct passed *pass
 	} else if (!tool_start(&call, passed, &tool, &failure)) {
 		refuse(connection, failure.stage, failure.error);
 	} else {
-		free(payload);
+		let_go(payload);
 		(void)send_frame(connection, FRAME_STARTED, NULL, 0, tool.master);
 		return monitor(connection, &tool, stays && tool.master < 0); /* else we lead its session */
 	}
-	free(payload);
+	let_go(payload);
 	return false;
 }
 
@@ -145,5 +153,6 @@ noreturn void serve(int connection, const struct settings *settings)
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	while (wait_readable(connection, deadline) && take_frame(connection, settings, &stays))
 		deadline = FOREVER; /* whoever has said something may take its time */
+	close(connection); /* before the end itself, which takes its time */
 	_exit(0);
 }

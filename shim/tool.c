@@ -21,12 +21,16 @@
 
 static const char DEFAULT_PATH[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 enum { STRINGS_LIMIT = 1 << 20 }; /* the kernel takes fewer */
+enum { POINTERS = 1024 };         /* as many as most calls need */
 
 extern char **environ;
+
+static char *pointers[POINTERS];
 
 /* What the child needs, made before the fork. argv has a free place before its first. */
 struct plan {
 	const char *cwd;
+	char **pointers; /* to all strings */
 	char **argv, **environment;
 	int streams[STREAMS];
 	int slave; /* -1 without a terminal */
@@ -92,16 +96,14 @@ static bool make_strings(const struct call *call, struct plan *plan)
 		errno = E2BIG;
 		return false;
 	}
-	char **argv = calloc((size_t)call->argc + 2, sizeof *argv);
-	char **environment = calloc((size_t)call->envc + own + 1, sizeof *environment);
-	if (argv == NULL || environment == NULL) {
-		free(argv);
-		free(environment);
+	size_t count = (size_t)call->argc + call->envc + own + 3;
+	plan->pointers = count <= POINTERS ? pointers : calloc(count, sizeof *pointers);
+	if (plan->pointers == NULL)
 		return false;
-	}
-	plan->argv = argv + 1;
-	plan->environment = environment;
-	fill_environment(environment, call->envc, call_strings(call->strings, call->argc, argv + 1));
+	plan->argv = plan->pointers + 1;
+	plan->environment = plan->argv + call->argc + 1;
+	char *variables = call_strings(call->strings, call->argc, plan->argv);
+	fill_environment(plan->environment, call->envc, variables);
 	return true;
 }
 
@@ -259,8 +261,8 @@ bool tool_start(const struct call *call, const struct passed *passed, struct too
 	bool started = launch(&plan, tool, failure);
 	if (!started && failure->error == 0)
 		failure->error = errno;
-	free(plan.argv - 1);
-	free(plan.environment);
+	if (plan.pointers != pointers)
+		free(plan.pointers);
 	if (plan.slave >= 0)
 		close(plan.slave);
 	for (size_t i = 0; i < passed->count; i++)
