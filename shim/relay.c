@@ -412,7 +412,7 @@ int relay(struct link *link, struct streams *streams, bool passed, struct window
 		step(&run);
 		tell_alive(&run);
 		job_look(&run.job);
-		if (now() >= run.patience)
+		if (run.patience != FOREVER && now() >= run.patience)
 			lost(&run, "the tool-exec proxy does not answer");
 	}
 	finish(&run);

@@ -51,7 +51,7 @@ static const char *working_directory(const char *tool)
  * says before a call exists, and never otherwise. */
 static void ask(const struct request *request, struct http_head *head)
 {
-	int64_t deadline = now() + BUSY_PATIENCE;
+	int64_t deadline = FOREVER;
 	int pause = FIRST_PAUSE;
 
 	for (;;) {
@@ -65,7 +65,11 @@ static void ask(const struct request *request, struct http_head *head)
 		if (!answer_head(&connection, head))
 			die(LOST, SELF, "%s: the connection to the tool-exec proxy was lost",
 			    request->order->tool);
-		if (head->status != BUSY || now() + pause >= deadline)
+		if (head->status != BUSY)
+			return;
+		if (deadline == FOREVER) /* not before: most calls need no clock */
+			deadline = now() + BUSY_PATIENCE;
+		if (now() + pause >= deadline)
 			return;
 		close(connection.fd);
 		signals_end();
