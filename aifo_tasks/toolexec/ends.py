@@ -56,7 +56,8 @@ class Target:
         if not self._pending:
             raise BrokenPipeError
         try:
-            written = os.write(self.descriptor, bytes(self._pending[: self._most]))
+            with memoryview(self._pending) as pending:
+                written = os.write(self.descriptor, pending[: self._most])
         except BlockingIOError:
             return 0
         del self._pending[:written]

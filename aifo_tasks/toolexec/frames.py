@@ -125,20 +125,31 @@ class Decoder:
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Frames completed by ``data``; FrameError when they cannot be frames."""
         self._buffer += data
-        while len(self._buffer) >= _HEADER.size:
-            word, length = _HEADER.unpack_from(self._buffer)
-            number = word >> 24
-            kind = _TYPES.get(number)
-            if kind is None:
-                raise FrameError(f"{number} is no frame type")
-            if length > _limit(kind):
-                raise FrameError(f"a frame cannot carry {length} bytes")
-            end = _HEADER.size + length
-            if len(self._buffer) < end:
-                return
-            payload = bytes(self._buffer[_HEADER.size : end])
-            del self._buffer[:end]
-            yield Frame(type=kind, payload=payload, call=word & 0xFFFFFF)
+        position = 0
+        try:
+            while (frame := self._at(position)) is not None:
+                position += _HEADER.size + len(frame.payload)
+                yield frame
+        finally:
+            del self._buffer[:position]
+
+    def _at(self, position: int) -> Frame | None:
+        """The frame that begins there; None when it is not complete."""
+        if len(self._buffer) < position + _HEADER.size:
+            return None
+        word, length = _HEADER.unpack_from(self._buffer, position)
+        number = word >> 24
+        kind = _TYPES.get(number)
+        if kind is None:
+            raise FrameError(f"{number} is no frame type")
+        if length > _limit(kind):
+            raise FrameError(f"a frame cannot carry {length} bytes")
+        start = position + _HEADER.size
+        if len(self._buffer) < start + length:
+            return None
+        with memoryview(self._buffer) as whole:
+            payload = bytes(whole[start : start + length])
+        return Frame(type=kind, payload=payload, call=word & 0xFFFFFF)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
