@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aifo_tasks.config import build, snapshot
+from aifo_tasks.config import build, roots, snapshot
 from aifo_tasks.errors import ConfigError, UnapprovedError
 from aifo_tasks.locked import NAME as LOCK
 from aifo_tasks.model import Config
@@ -31,9 +31,10 @@ class Requests:
 
 
 def find_root(cwd: Path) -> Path:
-    """The nearest directory upwards with a toolchains.yaml or a dodo.py, else ``cwd``."""
+    """The nearest directory upwards where a project begins, else ``cwd``; see ``roots``."""
     for directory in (cwd, *cwd.parents):
-        if any(os.path.lexists(directory / name) for name in ("toolchains.yaml", "dodo.py")):
+        marked = any(os.path.lexists(directory / name) for name in roots.MARKERS)
+        if marked or roots.settings(directory) is not None:
             return directory
     return cwd
 

@@ -9,9 +9,9 @@ import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from aifo_tasks.config import roots
 from aifo_tasks.errors import AifoError, UsageError
 
-MARKERS = ("toolchains.yaml", "dodo.py")
 """A directory with one of these is a project's root."""
 
 
@@ -47,16 +47,18 @@ def project_root(directory: Path) -> Path:
     ``directory`` raises UsageError instead of being run.
     """
     for candidate in (directory, *directory.parents):
-        for marker in MARKERS:
-            path = candidate / marker
-            if path.is_file():
-                owner = path.stat().st_uid
-                if owner not in (0, os.getuid(), directory.stat().st_uid):
-                    raise UsageError(
-                        str(path), "belongs to another user and is not run",
-                        hint=f"cd into a project of your own, or read {path} and copy it",
-                    )  # fmt: skip
-                return candidate
+        found = [candidate / name for name in roots.MARKERS if (candidate / name).is_file()]
+        if settings := roots.settings(candidate):
+            found.append(settings)
+        for path in found:
+            owner = path.stat().st_uid
+            if owner not in (0, os.getuid(), directory.stat().st_uid):
+                raise UsageError(
+                    str(path), "belongs to another user and is not run",
+                    hint=f"cd into a project of your own, or read {path} and copy it",
+                )  # fmt: skip
+        if found:
+            return candidate
     return directory
 
 

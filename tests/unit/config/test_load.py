@@ -56,6 +56,24 @@ def test_the_root_is_the_nearest_directory_with_a_file_of_ours(project: Path, na
     assert find_root(project) == project
 
 
+@pytest.mark.parametrize(
+    ("settings", "is_root"),
+    [
+        ('[project]\nname = "x"\n\n[tool.doit]\nloader = "aifo"\n', True),
+        ("[tool.doit]\nverbosity = 2\nloader='aifo'", True),
+        ("[tool.doit]\n[tool.other]\nloader = 'aifo'\n", False),
+        ("[tool.doit]\nloader = 'dodo'\n", False),
+    ],
+)
+def test_a_project_s_settings_that_name_our_loader_make_a_root(
+    project: Path, settings: str, is_root: bool
+) -> None:
+    (project / "pyproject.toml").write_text(settings)
+    deep = project / "a" / "b"
+    deep.mkdir(parents=True)
+    assert find_root(deep) == (project if is_root else deep)
+
+
 def test_without_a_file_the_root_is_where_one_stands(project: Path) -> None:
     assert find_root(project) == project
 

@@ -31,6 +31,13 @@ def test_the_nearest_project_is_the_root(tmp_path: Path, marker: str) -> None:
     assert project_root(tmp_path) == tmp_path
 
 
+def test_settings_that_name_our_loader_make_a_project(tmp_path: Path) -> None:
+    below = tmp_path / "a"
+    below.mkdir()
+    (tmp_path / "pyproject.toml").write_text('[tool.doit]\nloader = "aifo"\n')
+    assert project_root(below) == tmp_path
+
+
 def test_without_a_project_the_root_is_where_the_user_stands(tmp_path: Path) -> None:
     assert project_root(tmp_path) == tmp_path
 
