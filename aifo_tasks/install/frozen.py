@@ -142,11 +142,15 @@ def _failed(plan: Plan, offline: _Attempt | None, online: _Attempt) -> InstallEr
 
 
 def _counted(error: InstallError, plan: Plan, lock_path: Path) -> InstallError:
-    """The error, naming the overlays to remove once nothing else has helped."""
-    record = _beside(lock_path, "failed")
-    tries = (len(record.read_bytes()) if record.exists() else 0) + 1
-    files.write_quietly(record, b"." * min(tries, 100))
-    if tries < _STALE_TRIES or error.hint:
+    """The error, naming the overlays to remove once the same failed again.
+
+    Another lockfile is another try. A cache is everybody's, and no failure makes it stale.
+    """
+    record, wanted = _beside(lock_path, "failed"), key(plan)
+    known, _, count = (record.read_text() if record.exists() else "").partition(" ")
+    tries = int(count) + 1 if known == wanted and count.isdecimal() else 1
+    files.write_quietly(record, f"{wanted} {tries}".encode())
+    if tries < _STALE_TRIES or error.hint or plan.shared:
         return error
     return InstallError(error.subject, f"{error.problem}\n({tries} tries)", hint=_removal(plan))
 

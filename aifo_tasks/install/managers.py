@@ -26,6 +26,9 @@ LOCKFILES: Mapping[str, tuple[str, ...]] = {
 }
 """The package managers there are, and what each locks with."""
 
+_MANIFESTS = dict.fromkeys(("pnpm", "npm", "yarn"), "package.json")
+"""Where a project asks for its first package, which makes the lockfile."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
@@ -59,6 +62,12 @@ def find(project: Path, allowed: Sequence[str]) -> Found | None:
         if manager.uses(project):
             return Found(manager=manager, locked=False)
     return None
+
+
+def may_begin(project: Path, allowed: Sequence[str]) -> bool:
+    """True where the next call may install the first package, which no manifest asks for yet."""
+    manifests = {_MANIFESTS[name] for name in allowed if name in _MANIFESTS}
+    return any(os.path.lexists(project / name) for name in manifests)
 
 
 def known_lockfiles(names: Sequence[str]) -> tuple[str, ...]:

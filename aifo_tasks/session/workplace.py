@@ -98,7 +98,11 @@ def workplace(config: Config, toolchain: Toolchain, *, caches: bool = True) -> W
     found = managers.find(project, toolchain.managers)
     covered: tuple[Directory, ...] = ()
     install = None
-    if found is not None or not toolchain.managers:
+    if (
+        found is not None
+        or not toolchain.managers
+        or managers.may_begin(project, toolchain.managers)
+    ):
         members = found.manager.members(project) if found is not None else ()
         covered = overlay.directories(toolchain.overlays, members, place)
     binds: tuple[tuple[Path, str], ...] = ()

@@ -165,6 +165,11 @@ def test_the_second_failure_names_the_overlays_to_remove(bench: Bench) -> None:
         hints.append(caught.value.hint)
     remedy = "doit sidecar_stop && docker volume rm aifo-node-modules-1 aifo-node-modules-1-a"
     assert hints == ["", remedy, remedy]
+    with (bench.project / "pnpm-lock.yaml").open("ab") as file:
+        file.write(b"\n")
+    with pytest.raises(InstallError) as caught:
+        ensure(bench)
+    assert caught.value.hint == ""
     bench.untell("status")
     ensure(bench)
     bench.stamp.unlink()

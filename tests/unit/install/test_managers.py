@@ -167,6 +167,14 @@ def test_a_plan_installs_into_the_overlays_of_its_manager(project: Path, shipped
     assert not found.shared
 
 
+def test_a_manifest_may_ask_for_its_first_package(project: Path) -> None:
+    assert not managers.may_begin(project, ("pnpm", "npm"))
+    (project / "package.json").write_text("{}")
+    assert managers.find(project, ("pnpm", "npm")) is None
+    assert managers.may_begin(project, ("pnpm", "npm"))
+    assert not managers.may_begin(project, ("uv", "pip"))
+
+
 def test_where_nothing_is_covered_nothing_is_installed(project: Path, shipped: Config) -> None:
     node = shipped.toolchain("node")
     assert node is not None
