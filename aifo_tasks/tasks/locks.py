@@ -51,7 +51,7 @@ def lock(
     from aifo_tasks.image.target import checked_platforms
 
     if variables.flag("LOCKED"):
-        raise LockError("LOCKED=1", f"keeps {NAME} as it is", hint="LOCKED=0 doit lock")
+        raise LockError("LOCKED=1", f"keeps {NAME} as it is", hint="doit lock LOCKED=0")
     with _alone() as before:
         if toolchains and before is None:
             _refuse_problems()

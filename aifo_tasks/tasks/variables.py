@@ -145,15 +145,20 @@ declare(
 )  # fmt: skip
 
 
+_PLAIN = {"DRY_RUN": ("DRY_RUN",)}
+"""Also taken from the environment without a prefix: what is written before a command by mistake
+would run it."""
+
+
 def resolve(name: str) -> Resolved:
     """The value of a declared variable. Raises UsageError for a text it cannot have."""
     variable = _known(name)
     given = _command_line().get(name)
     if given is not None:
         return Resolved(value=_read(variable, given, name), source=Source.COMMAND_LINE)
-    given = os.environ.get(f"AIFO_{name}", "")
-    if given:
-        return Resolved(value=_read(variable, given, f"AIFO_{name}"), source=Source.ENVIRONMENT)
+    for key in (f"AIFO_{name}", *_PLAIN.get(name, ())):
+        if given := os.environ.get(key, ""):
+            return Resolved(value=_read(variable, given, key), source=Source.ENVIRONMENT)
     default = variable.default
     return Resolved(
         value=list(default) if isinstance(default, tuple) else default, source=Source.DEFAULT

@@ -34,9 +34,18 @@ def words() -> Iterator[Variable]:
 def test_command_line_beats_environment_beats_default(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve("PULL") == Resolved(value="auto", source=Source.DEFAULT)
     monkeypatch.setenv("AIFO_PULL", "never")
+    monkeypatch.setenv("PULL", "always")
     assert resolve("PULL") == Resolved(value="never", source=Source.ENVIRONMENT)
     doit_cmd.set_var("PULL", "always")
     assert resolve("PULL") == Resolved(value="always", source=Source.COMMAND_LINE)
+
+
+def test_a_dry_run_may_be_asked_for_before_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIFO_DRY_RUN", raising=False)
+    monkeypatch.setenv("DRY_RUN", "1")
+    assert resolve("DRY_RUN") == Resolved(value=True, source=Source.ENVIRONMENT)
+    monkeypatch.setenv("AIFO_DRY_RUN", "0")
+    assert not variables.flag("DRY_RUN")
 
 
 def test_an_empty_environment_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
