@@ -46,7 +46,7 @@ def start(directory: Path, *, idle_seconds: int = IDLE_SECONDS) -> Endpoint:
     """
     socket, output = directory / "podman.sock", directory / "podman.log"
     endpoint = Endpoint(url=unix(socket), source="podman", why="Podman is installed")
-    if log.is_dry_run():
+    if log.is_dry_run() and silence(endpoint):
         _announced(_argv(directory, socket, idle_seconds), output)
         return Endpoint(url=endpoint.url, source="podman", why=endpoint.why, running=False)
     with files.locked(directory / "podman.lock"):
