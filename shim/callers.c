@@ -12,10 +12,12 @@
 
 #include "die.h"
 #include "io.h"
+#include "tree.h"
 
 enum { BACKLOG = 1024 };
 
 static const char NAME[] = "aifo-init";
+static bool is_first; /* of the processes here: whoever has a number is inside */
 
 void callers_open(struct callers *callers, const struct settings *settings)
 {
@@ -23,6 +25,7 @@ void callers_open(struct callers *callers, const struct settings *settings)
 	const char *path = settings->socket;
 
 	*callers = (struct callers){.settings = settings};
+	is_first = getpid() == 1;
 	if (pipe2(callers->taken, O_CLOEXEC | O_NONBLOCK) != 0)
 		die(1, NAME, "no pipe: %s", strerror(errno));
 	if (strlen(path) >= sizeof address.sun_path)
@@ -38,12 +41,19 @@ void callers_open(struct callers *callers, const struct settings *settings)
 	umask(mask);
 }
 
+/* A tool of ours. Whoever comes from outside has no number here, or, as the relay, no parent. */
+static bool is_inside(pid_t peer)
+{
+	return is_first && peer > 0 && tree_parent(peer) != 0;
+}
+
 static bool is_welcome(const struct settings *settings, int connection)
 {
 	struct ucred peer;
 	socklen_t size = sizeof peer;
 
 	return getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+	       !is_inside(peer.pid) &&
 	       (peer.uid == getuid() || peer.uid == 0 || peer.uid == settings->caller);
 }
 

@@ -12,13 +12,10 @@
 #include "io.h"
 
 /* The fields of /proc/PID/stat after the name, which may hold anything, end in ")". */
-static bool read_process(int proc, const char *name, struct process *process)
+static bool read_stat(int proc, const char *path, struct process *process)
 {
-	char path[32], text[512];
+	char text[512];
 
-	if (!isdigit((unsigned char)name[0]) || strlen(name) > 16)
-		return false;
-	snprintf(path, sizeof path, "%.16s/stat", name);
 	int fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return false;
@@ -33,11 +30,30 @@ static bool read_process(int proc, const char *name, struct process *process)
 	if (rest == NULL || sscanf(rest + 1, " %c %d", &state, &parent) != 2)
 		return false;
 	*process = (struct process){
-		.pid = atoi(name),
+		.pid = atoi(text),
 		.parent = parent,
 		.zombie = state == 'Z' || state == 'X',
 	};
 	return true;
+}
+
+static bool read_process(int proc, const char *name, struct process *process)
+{
+	char path[32];
+
+	if (!isdigit((unsigned char)name[0]) || strlen(name) > 16)
+		return false;
+	snprintf(path, sizeof path, "%.16s/stat", name);
+	return read_stat(proc, path, process);
+}
+
+pid_t tree_parent(pid_t pid)
+{
+	struct process process;
+	char path[32];
+
+	snprintf(path, sizeof path, "/proc/%d/stat", pid);
+	return read_stat(AT_FDCWD, path, &process) ? process.parent : -1;
 }
 
 static bool append(struct tree *tree, const struct process *process)

@@ -24,4 +24,7 @@ void tree_read(struct tree *tree, pid_t root);
 /* Asks a process to end, awake or stopped. */
 void tree_signal(const struct process *process, int signal);
 
+/* A process's parent; 0 for one from outside, -1 when it is gone. */
+pid_t tree_parent(pid_t pid);
+
 #endif

@@ -24,13 +24,29 @@ TOOL = r"""
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
+
+static int greeted(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	char hello[8] = {16}, answer[8];
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	strcpy(address.sun_path, path);
+	if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0)
+		return 2;
+	return write(fd, hello, sizeof hello) > 0 && read(fd, answer, sizeof answer) > 0;
+}
 
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
 	if (strcmp(what, "exit") == 0)
 		return atoi(argv[2]);
+	if (strcmp(what, "greet") == 0)
+		return signal(SIGPIPE, SIG_IGN), greeted(argv[2]);
 	if (strcmp(what, "identity") == 0)
 		return printf("%d %d %s\n", getuid(), getpid() > 1, getenv("SET")) < 0;
 	if (strcmp(what, "kill all") == 0)
@@ -122,6 +138,12 @@ def test_calls(sidecar: Sidecar) -> None:
     assert sidecar.run("/tool", "exit", "7") == (7, b"")
     assert sidecar.run("/tool", "identity", SET="é") == (0, f"{USER} 1 é\n".encode())
     assert sidecar.run("nonesuch") == (127, b"nonesuch: not found\n")
+
+
+def test_no_tool_gets_a_call_from_init(sidecar: Sidecar) -> None:
+    """It could outlive the one in which it was made."""
+    assert sidecar.run("/tool", "greet", f"{DIRECTORY}/init.sock") == (0, b"")
+    assert sidecar.run("/tool", "exit", "7") == (7, b"")
 
 
 def test_stopping_it_is_quick_and_kills_what_does_not_listen(sidecar: Sidecar) -> None:
