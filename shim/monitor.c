@@ -246,11 +246,14 @@ static void report(const struct watch *watch, bool stays)
 	(void)write_all(watch->connection, bytes, length);
 }
 
-static void let_go(const struct watch *watch)
+static void let_go(struct watch *watch)
 {
 	close(watch->children);
-	if (watch->tool->master >= 0)
+	if (watch->tool->master >= 0) {
+		place(watch, false); /* else our end would hang up on whoever the tool left behind */
+		close(watch->tool->slave);
 		close(watch->tool->master);
+	}
 	free(watch->tree.list);
 }
 

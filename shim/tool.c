@@ -263,8 +263,7 @@ bool tool_start(const struct call *call, const struct passed *passed, struct too
 		failure->error = errno;
 	if (plan.pointers != pointers)
 		free(plan.pointers);
-	if (plan.slave >= 0)
-		close(plan.slave);
+	tool->slave = plan.slave;
 	for (size_t i = 0; i < passed->count; i++)
 		close(passed->fd[i]);
 	return started;

@@ -11,6 +11,7 @@
 struct tool {
 	pid_t leader; /* of its process group; of its session unless it has a terminal */
 	int master;   /* of its terminal; -1 when it has none */
+	int slave;    /* kept: the terminal lasts as long as the tool, whoever has it open */
 };
 
 struct failure {

@@ -7,6 +7,7 @@ import os
 import pty
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -52,6 +53,24 @@ def test_it_is_the_controlling_terminal_of_the_foreground(
     )
     shown.expect(b"x\r\n")
     assert shown.wait() == 0
+
+
+def test_it_is_there_as_long_as_the_tool(init: Init, screen: Callable[..., Screen]) -> None:
+    tool = "exec >/dev/null 2>&1 </dev/null; sleep 0.5; echo late >/dev/tty; exit 3"
+    shown = screen(init.attach_argv("sh", "-c", tool))
+    shown.expect(b"late\r\n")
+    assert shown.wait() == 3
+
+
+def test_what_the_tool_left_behind_is_not_hung_up_on(
+    init: Init, screen: Callable[..., Screen], tmp_path: Path
+) -> None:
+    tool = f"sleep 4300 >/dev/null & echo $! >{tmp_path}/pid; exit 3"
+    shown = screen(init.attach_argv("sh", "-c", tool))
+    assert shown.wait() == 3
+    left = int((tmp_path / "pid").read_text())
+    time.sleep(0.3)
+    os.kill(left, signal.SIGKILL)  # which it would not find
 
 
 def test_keys_pass_raw_and_modes_come_back(init: Init, screen: Callable[..., Screen]) -> None:
