@@ -1,11 +1,13 @@
 #include "link.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "io.h"
+#include "signals.h"
 
 static void make_room(struct link *link)
 {
@@ -47,7 +49,9 @@ bool link_read(struct link *link, bool wait)
 			.msg_control = &control,
 			.msg_controllen = sizeof control,
 		};
-		ssize_t got = recvmsg(link->fd, &message, wait ? 0 : MSG_DONTWAIT);
+		if (wait)
+			signals_await(link->fd, POLLIN); /* some end us */
+		ssize_t got = recvmsg(link->fd, &message, MSG_DONTWAIT);
 		if (got > 0) {
 			keep_descriptors(&message, link);
 			link->have += (size_t)got;
@@ -55,7 +59,7 @@ bool link_read(struct link *link, bool wait)
 		}
 		if (got < 0 && errno == EAGAIN && !wait)
 			return true;
-		if (got == 0 || errno != EINTR)
+		if (got == 0 || (errno != EINTR && errno != EAGAIN))
 			return false;
 	}
 }

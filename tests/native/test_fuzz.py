@@ -19,7 +19,7 @@ OPTIONS = ("-seed=1", "-max_len=4096", "-rss_limit_mb=1024", "-timeout=30")
 C = {
     "frame": ("frame.c",),
     "http": ("http.c",),
-    "answer": ("answer.c", "link.c", "http.c", "io.c", "frame.c"),
+    "answer": ("answer.c", "link.c", "http.c", "io.c", "frame.c", "signals.c"),
     "relay": (
         "relay.c", "job.c", "link.c", "flow.c", "streams.c", "signals.c", "screen.c", "io.c",
         "frame.c",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import subprocess
 import threading
@@ -73,6 +74,28 @@ def test_busy_is_asked_again(shims: Shims, proxy: Proxy) -> None:
     proxy.next_answers(busy, busy)
     assert shims.sh("cat; exit 4", b"kept") == (4, b"kept", b"")
     assert len(proxy.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "data", [b"HTTP/1.1 101 Sw", b"HTTP/1.1 409 Conflict\r\nContent-Length: 100\r\n\r\nabc"]
+)
+def test_a_signal_ends_the_wait_for_the_rest_of_an_answer(
+    shims: Shims, proxy: Proxy, data: bytes
+) -> None:
+    sent = threading.Event()
+
+    def send(link: socket.socket, _: Request) -> None:
+        link.sendall(data)
+        sent.set()
+        while link.recv(4096):
+            pass
+
+    proxy.script.put(send)
+    child = shims.popen("true", stderr=subprocess.DEVNULL)
+    assert sent.wait(GENEROUS)
+    time.sleep(0.2)  # it is taken
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(GENEROUS) == -signal.SIGTERM
 
 
 @pytest.mark.parametrize(
