@@ -34,6 +34,7 @@ class Output:
         self._sink = sink
         self._patience = patience
         self._tool_ended = False
+        self._left = BLOCK  # of what is read after the tool has ended: no pipe held more
         self._room: memoryview | None = None
         self._waiting: asyncio.Future[None] | None = None
         self.count = 0
@@ -52,7 +53,8 @@ class Output:
 
     async def _next(self) -> memoryview | None:
         blocked = silent = False
-        while True:
+        while self._left > 0:
+            is_rest = self._tool_ended
             try:
                 data = self._read()
             except BlockingIOError:
@@ -61,11 +63,13 @@ class Output:
             except OSError:  # how a terminal ends
                 return None
             else:
+                self._left -= len(data) if is_rest else 0
                 if not blocked:
                     await asyncio.sleep(0)  # others have their turn
                 return data
             blocked, silent = True, self._tool_ended
             await self._wait()
+        return None  # somebody was left behind who says more, perhaps for ever
 
     def _read(self) -> memoryview:
         if self._room is not None:

@@ -1,13 +1,15 @@
-"""How long a stream waits for its receiver."""
+"""How long a stream waits for its receiver, and where it ends."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 
 import pytest
 
 from aifo_tasks.toolexec.connection import StalledError
-from aifo_tasks.toolexec.pumps import WINDOW, Credit
+from aifo_tasks.toolexec.pumps import BLOCK, WINDOW, Credit, Output
 
 DEADLINE = 0.2
 
@@ -52,5 +54,42 @@ def test_one_that_has_stopped_with_its_tool_has_time_until_both_go_on() -> None:
         credit.stop(stopped=False)
         with pytest.raises(StalledError):
             await taking
+
+    asyncio.run(check())
+
+
+def write_for_ever(target: int) -> None:
+    try:
+        while True:
+            os.write(target, b"y\n" * 1000)
+    except BrokenPipeError:
+        os.close(target)
+
+
+def test_somebody_whom_the_tool_left_behind_may_write_for_ever() -> None:
+    """To a client that is slower than he is: there is always something to read."""
+
+    async def check() -> None:
+        source, target = os.pipe()
+        writer = threading.Thread(target=write_for_ever, args=(target,))
+        writer.start()
+        taken: list[int] = []
+        begun = asyncio.Event()
+
+        async def take(data: memoryview) -> None:
+            taken.append(len(data))
+            begun.set()
+            await asyncio.sleep(0.01)
+
+        output = Output(source, take)
+        moving = asyncio.create_task(output.run())
+        await begun.wait()
+        output.end()
+        before = len(taken)
+        async with asyncio.timeout(30):
+            await moving
+        assert sum(taken[before:]) <= 3 * BLOCK
+        os.close(source)
+        writer.join()
 
     asyncio.run(check())
