@@ -34,6 +34,9 @@ SMALL = 32 * 1024
 KNOWN_ENVIRONMENTS = 64
 """... of how many: a caller's variables are the same from call to call."""
 
+MOST_FIELDS = 1 << 20
+"""The kernel takes fewer arguments and variables."""
+
 _VARIABLE = b"&env="
 
 Path = Literal["/exec", "/notify", "/signal"]
@@ -134,6 +137,8 @@ def wants_frames(head: Head) -> bool:
 
 def form(body: bytes) -> Fields:
     """The fields of a form in order, as bytes; RefusalError for a bad percent sign or a NUL."""
+    if body.count(b"&") > MOST_FIELDS:
+        raise answers.bad(f"more than {MOST_FIELDS} fields")
     return [_field(part) for part in body.split(b"&") if part]
 
 

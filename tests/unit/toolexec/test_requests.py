@@ -209,3 +209,11 @@ def test_an_upgrade_is_asked_for_in_two_fields() -> None:
     assert requests.wants_frames(head("/exec", "POST", *both))
     assert not requests.wants_frames(head("/exec", "POST", both[0]))
     assert not requests.wants_frames(head("/exec", "POST", both[1]))
+
+
+def test_a_form_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "MOST_FIELDS", 3)
+    assert len(requests.form(b"&".join([b"arg=x"] * 4))) == 4
+    with pytest.raises(RefusalError) as caught:
+        requests.form(b"&".join([b"arg=x"] * 5))
+    assert answer(caught) == (400, "bad request: more than 3 fields\n")
