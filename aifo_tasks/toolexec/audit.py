@@ -27,9 +27,14 @@ _MOST_CHARACTERS = 1000
 
 _NAME = r"[\w.:/-]*(?:token|secret|passw(?:or)?d|passphrase|api[_-]?key|auth|credential)[\w.-]*"
 _ASSIGNED = re.compile(rf"(?is)(-{{0,2}}{_NAME}=).+")
+# the lookbehinds here keep long words from being looked at from each of their letters
+_WITHIN = re.compile(rf"""(?i)((?<![\w.:/-]){_NAME}=)[^\s&;'"]+""")
 _OPTION = re.compile(rf"(?i)--?{_NAME}")
-_HEADER = re.compile(r"(?is)((?:proxy-)?authorization\s*:\s*).+")
-_URL = re.compile(r"(?i)([a-z][a-z0-9+.-]{0,20}://)[^/@\s]+@")
+_HEADER = re.compile(
+    r"(?is)((?:proxy-)?authorization\s*:\s*"
+    r"|(?<![\w-])[\w-]*(?:token|secret|passw(?:or)?d|api-?key)\s*:\s+).+"
+)
+_URL = re.compile(r"(?i)([a-z][a-z0-9+.-]{0,20}://)[^/?#\s]+@")
 _KNOWN = re.compile(
     r"\b(?:gh[opsur]_|github_pat_|glpat-|npm_|pypi-|sk-|xox[abpr]-|AKIA)[A-Za-z0-9_-]{16,}"
 )
@@ -148,7 +153,8 @@ def masked(argv: Sequence[str]) -> list[str]:
 
 
 def _masked(word: str) -> str:
-    word = _ASSIGNED.sub(rf"\1{MASK}", word) if _ASSIGNED.fullmatch(word) else word
+    assigned = _ASSIGNED if _ASSIGNED.fullmatch(word) else _WITHIN
+    word = assigned.sub(rf"\1{MASK}", word)
     word = _HEADER.sub(rf"\1{MASK}", word)
     word = _URL.sub(rf"\1{MASK}@", word)
     return _KNOWN.sub(MASK, word)

@@ -28,14 +28,27 @@ from aifo_tasks.toolexec import audit
         ("env API_KEY=abc A=b node", "env API_KEY=*** A=b node"),
         ("git clone https://u:p@h/x", "git clone https://***@h/x"),
         ("x ghp_0123456789abcdefABCDEF", "x ***"),
+        ("curl https://bob:hun@ter2@host", "curl https://***@host"),
+        ("curl https://h/?a=1&access_token=abc&b=2", "curl https://h/?a=1&access_token=***&b=2"),
     ],
 )
 def test_secrets_are_masked(argv: str, expected: str) -> None:
     assert audit.masked(argv.split(" ")) == expected.split(" ")
 
 
-def test_a_header_is_masked() -> None:
-    assert audit.masked(["Authorization: Bearer abc"]) == ["Authorization: ***"]
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("Authorization: Bearer abc", "Authorization: ***"),
+        ("X-Api-Key: abc", "X-Api-Key: ***"),
+        ("PRIVATE-TOKEN: abc", "PRIVATE-TOKEN: ***"),
+        ("export GITHUB_TOKEN=abc; make", "export GITHUB_TOKEN=***; make"),
+        ("cd app && NPM_TOKEN=abc npm publish", "cd app && NPM_TOKEN=*** npm publish"),
+        ("echo tokens: none", "echo tokens: none"),
+    ],
+)
+def test_secrets_among_other_words_are_masked(word: str, expected: str) -> None:
+    assert audit.masked([word]) == [expected]
 
 
 def test_long_words_are_cut_and_masked() -> None:
