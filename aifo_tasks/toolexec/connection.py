@@ -20,6 +20,9 @@ BLOCK = 64 * 1024
 _MOST_DESCRIPTORS = 253
 """The kernel passes no more at once."""
 
+_KEPT_DESCRIPTORS = 3
+"""Of those, while nobody knows yet who sends them."""
+
 _INT = array.array("i").itemsize
 _LINGER_SECONDS = 1.0
 _LINGER_BYTES = 8 * 1024 * 1024
@@ -43,7 +46,8 @@ class StalledError(GoneError):
 class Connection:
     """One client; ``deadline`` is how many seconds it may take nothing of what waits for it.
 
-    ``descriptors`` are those that came with the first byte; whoever takes them empties it.
+    ``descriptors`` are those that came with the first byte; whoever takes them empties it. A
+    client that ``is_stopped`` together with its tool takes nothing for as long as it likes.
     """
 
     def __init__(self, client: socket.socket, *, deadline: float) -> None:
@@ -57,6 +61,7 @@ class Connection:
         self._watched = False
         self._watcher: Callable[[], None] | None = None
         self.descriptors: list[int] = []
+        self.is_stopped = False
 
     def take(self) -> bytes | None:
         """What has come, at most a block; None when nothing has, b"" at the connection's end.
@@ -171,7 +176,8 @@ class Connection:
         data, control, flags, _ = self._socket.recvmsg(size, room, socket.MSG_CMSG_CLOEXEC)
         if control or flags & socket.MSG_CTRUNC:
             descriptors = [fd for _, _, part in control for fd in array.array("i", part)]
-            if flags & socket.MSG_CTRUNC or not self._fresh:
+            are_many = len(descriptors) > _KEPT_DESCRIPTORS
+            if flags & socket.MSG_CTRUNC or not self._fresh or are_many:
                 Passed(descriptors).close()
                 raise answers.bad("descriptors: exactly three come with the first byte")
             self.descriptors += descriptors
@@ -186,7 +192,7 @@ class Connection:
                 async with asyncio.timeout(min(1.0, self._deadline / 4)):
                     await writable(self._socket.fileno())
                     return
-            if (now := self._unsent()) < unsent:
+            if (now := self._unsent()) < unsent or self.is_stopped:
                 unsent, since = now, self._loop.time()
             elif self._loop.time() - since >= self._deadline:
                 raise StalledError

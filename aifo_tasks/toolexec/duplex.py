@@ -95,18 +95,26 @@ class _Pipes:
     """A pipe for each stream that is no terminal: the tool's ends, in order, and ours."""
 
     def __init__(self, mask: int) -> None:
+        self._mask = mask
         self.theirs: list[int] = []
         self.ours: dict[int, int] = {}
-        for n in range(_STREAMS):
-            if not mask >> n & 1:
-                read, write = os.pipe2(os.O_CLOEXEC)
-                self.theirs.append(write if n > 0 else read)
-                self.ours[n] = read if n > 0 else write
 
     def __enter__(self) -> Self:
+        try:
+            for n in range(_STREAMS):
+                if not self._mask >> n & 1:
+                    read, write = os.pipe2(os.O_CLOEXEC)
+                    self.theirs.append(write if n > 0 else read)
+                    self.ours[n] = read if n > 0 else write
+        except OSError:  # nothing was started yet
+            self._close()
+            raise answers.busy() from None
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
         self.close_theirs()
         for n in tuple(self.ours):
             self.close_one(n)
@@ -205,6 +213,7 @@ class _Conversation:
     def _signal(self, number: int) -> None:
         self._tool.signal(number)
         if number in {_TSTP, _CONT}:
+            self._exchange.connection.is_stopped = number == _TSTP
             for credit in self._credits.values():
                 credit.stop(stopped=number == _TSTP)
 

@@ -136,7 +136,9 @@ def connect(peer: Peer, *, blocking: bool = True) -> socket.socket:
     try:
         descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
-        raise UnreachableError(name, os.strerror(error.errno or 0).lower()) from None
+        scarce = error.errno in {errno.EMFILE, errno.ENFILE}
+        problem = os.strerror(error.errno or 0).lower()
+        raise UnreachableError(name, problem, reason="busy" if scarce else "absent") from None
     try:
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
             raise UnreachableError(name, "is not a socket", reason="impostor")
