@@ -194,10 +194,11 @@ def _builtin(depth: int, findings: list[Finding]) -> Source:
 
 
 def _source(descriptor: int, path: Path, name: str, depth: int, findings: list[Finding]) -> Source:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise AifoError(printable(name), "is not a regular file")
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise AifoError(printable(name), "is not a regular file")
         data = file.read(read.MAX_BYTES + 1)
     node, found = read.read(data, name=name, depth=depth)
     findings += found

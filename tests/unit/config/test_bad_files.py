@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -116,8 +117,9 @@ def test_an_extended_link_is_not_followed(project: Path, tmp_path: Path) -> None
         load(project)
 
 
-def test_only_a_regular_file_is_read(project: Path) -> None:
-    os.mkfifo(project / "toolchains.yaml")
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_only_a_regular_file_is_read(project: Path, make: Callable[[Path], None]) -> None:
+    make(project / "toolchains.yaml")
     with pytest.raises(AifoError, match=r"^toolchains.yaml: is not a regular file$"):
         load(project)
 
