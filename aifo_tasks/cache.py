@@ -132,12 +132,13 @@ def repair(
 
 
 def mark_used(names: Sequence[str]) -> None:
-    """Remember that a sidecar was started with these volumes."""
+    """Remember that a sidecar was started with these volumes, where that can be written."""
     if not log.is_dry_run():
         directory = _uses()
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for name in names:
-            files.write_quietly(directory / name, b"")
+        with contextlib.suppress(OSError):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for name in names:
+                files.write_quietly(directory / name, b"")
 
 
 def listing(engine: Engine, config: Config, uid: int) -> tuple[Listed, ...]:

@@ -142,6 +142,16 @@ def test_a_volume_that_cannot_be_owned_is_an_error(engine: Fake, chown: Chown) -
         cache.ensure(engine, [cache.volume_spec("aifo-x", "node", 1000)], OWNER, IMAGE)
 
 
+def test_a_use_that_cannot_be_noted_fails_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    cache.mark_used(["aifo-x"])
+    assert not cache._uses().exists()
+
+
 def test_a_dry_run_makes_nothing(engine: Fake, dry_run: None) -> None:
     cache.ensure(engine, [cache.volume_spec("aifo-x", "node", 1000)], OWNER, IMAGE)
     cache.mark_used(["aifo-x"])
