@@ -56,18 +56,27 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
 
 
 def write_quietly(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """``write_atomically`` for caches and records that are no step of anybody's work."""
+    """``write_atomically`` for caches and records that are no step of anybody's work.
+
+    The OSError of what cannot be written names ``path``.
+    """
     import tempfile  # slow to import, and a warm call writes nothing
 
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        error.filename = str(path)
+        raise
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             os.fchmod(file.fileno(), mode)
         os.replace(name, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
+        if isinstance(error, OSError):
+            error.filename = str(path)
         raise
 
 

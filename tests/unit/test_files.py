@@ -1,9 +1,11 @@
-"""Locks: alone, shared, and only if nobody has it."""
+"""Locks: alone, shared, and only if nobody has it; what a failed write names."""
 
 from __future__ import annotations
 
 import threading
 from pathlib import Path
+
+import pytest
 
 from aifo_tasks import files
 
@@ -37,3 +39,13 @@ def test_who_wants_it_alone_waits_for_those_who_share_it_and_says_so(tmp_path: P
         assert not taken.is_set()
     thread.join(10)
     assert taken.is_set()
+
+
+def test_a_write_that_fails_names_the_file_that_was_meant(tmp_path: Path) -> None:
+    missing, taken = tmp_path / "missing" / "file", tmp_path / "taken"
+    taken.mkdir()
+    for path in (missing, taken):
+        with pytest.raises(OSError, match="directory") as caught:
+            files.write_quietly(path, b"")
+        assert caught.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == [taken]
