@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import doit.loader
-from doit import doit_cmd, plugin
-from doit.cmd_base import DodoTaskLoader, NamespaceTaskLoader
-from doit.cmdparse import CmdOption, TaskParse
+from doit import cmd_help, doit_cmd, plugin
+from doit.cmd_base import Command, DodoTaskLoader, NamespaceTaskLoader
+from doit.cmdparse import CmdOption, CmdParseError, TaskParse
 from doit.exceptions import InvalidTask
 
 from aifo_tasks.errors import AifoError, UsageError
@@ -38,6 +38,11 @@ DEFAULTS = {
     "par_type": "thread",
 }
 """doit's settings where neither pyproject.toml, dodo.py nor the command line has others."""
+
+HELP = ("-h", "--help")
+
+_parse_execute = Command.parse_execute
+_describe = cmd_help.Help._execute  # noqa: SLF001
 
 
 class ProjectLoader(NamespaceTaskLoader):
@@ -63,6 +68,7 @@ class ProjectLoader(NamespaceTaskLoader):
         self._directory = directory or Path.cwd()
         self._creators = _shipped() if creators is None else creators
         self._tail: Tail | None = None
+        self._tasks: dict[str, Any] = {}
 
         # doit makes the loader before it looks at the words, and the commands before that:
         # the one place from which a loader reaches the words is the class
@@ -70,6 +76,8 @@ class ProjectLoader(NamespaceTaskLoader):
             return self.take(main, words)
 
         doit_cmd.DoitMain.process_args = process_args
+        Command.parse_execute = _executed
+        cmd_help.Help._execute = _described  # noqa: SLF001
         run.install()
 
     def take(self, main: Any, words: Sequence[str]) -> list[str]:
@@ -92,7 +100,27 @@ class ProjectLoader(NamespaceTaskLoader):
         if "--" in head:
             cut = head.index("--")
             head, self._tail = head[:cut], Tail(head[cut + 1 :])
-        return _without_variables(head)
+        return _without_variables(["help"] if head[:1] and head[0] in HELP else head)
+
+    def help(self, command: Any, words: Sequence[str]) -> int | None:
+        """Show the help that ``-h`` asks for: on the task before it, else on the command.
+
+        None where it is not asked for.
+        """
+        asked = next((number for number, word in enumerate(words) if word in HELP), None)
+        if asked is None:
+            return None
+        named = [word for word in words[:asked] if word in self._tasks]
+        if named:
+            shown = cmd_help.Help(
+                task_loader=self, config=command.config, bin_name=command.bin_name,
+                cmds=plugin.PluginDict(),
+            )  # fmt: skip
+            shown.task_list = list(self._tasks.values())
+            _described(shown, named[-1:])
+        else:
+            sys.stdout.write(command.help() + "\n")
+        return 0
 
     def setup(self, opt_values: Mapping[str, Any]) -> None:
         """Import the dodo.py; it may be missing unless it was named."""
@@ -121,6 +149,7 @@ class ProjectLoader(NamespaceTaskLoader):
             own = super().load_tasks(cmd, pos_args)
             tasks = [*own, *self._made(shipped)]
             tasks += self._asked(shipped, {task.name for task in tasks}, pos_args)
+            self._tasks = {task.name: task for task in tasks}
             _check_variables(tasks)
             if cmd.execute_tasks:
                 _hand_over(tasks, pos_args, self._tail, cmd.bin_name)
@@ -188,6 +217,28 @@ class ProjectLoader(NamespaceTaskLoader):
         for task in tasks:
             task.cfg_values = (self.config or {}).get(f"task:{task.name}")
         return tasks
+
+
+def _executed(command: Any, words: list[str]) -> int | None:
+    """doit's way from the words to the exit status, and the help that an option asks for."""
+    try:
+        status: int | None = _parse_execute(command, words)
+    except CmdParseError:
+        loader = getattr(command, "loader", None)
+        status = loader.help(command, words) if isinstance(loader, ProjectLoader) else None
+        if status is None:
+            raise
+    return status
+
+
+def _described(command: Any, pos_args: list[str]) -> bool:
+    """doit's help on a task; on a group, which has no options, also where those are told."""
+    found = bool(_describe(command, pos_args))
+    task = next((task for task in command.task_list if task.name == pos_args[0]), None)
+    below = [each for each in command.task_list if each.subtask_of == pos_args[0]]
+    if task is not None and not task.params and below:
+        sys.stdout.write(f"  on a subtask: {command.bin_name} help {below[0].name}\n")
+    return found
 
 
 def _chooses_plugin(words: Sequence[str]) -> bool:

@@ -113,6 +113,44 @@ def test_other_commands_work(project: Project, command: str, words: list[str]) -
     assert ended.out
 
 
+@pytest.mark.parametrize("option", ["-h", "--help"])
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        (["run", "{}"], ["help", "run"]),
+        (["{}"], ["help"]),
+        (["list", "{}"], ["help", "list"]),
+        (["run", "tool:node", "{}"], ["help", "tool:node"]),
+        (["plain", "tool:node", "{}", "--", "x"], ["help", "tool:node"]),
+        (["tool", "{}"], ["help", "tool"]),
+    ],
+)
+def test_help_can_be_asked_for_by_an_option(
+    project: Project, command: str, words: list[str], same: list[str], option: str
+) -> None:
+    ended = project.run(command, *(word.format(option) for word in words))
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.out == project.run(command, *same).out
+
+
+def test_help_on_a_group_leads_to_a_subtask(project: Project, command: str) -> None:
+    ended = project.run(command, "help", "tool")
+    assert ended.out.endswith(f"  on a subtask: {command} help tool:node\n")
+
+
+def test_an_option_of_the_tool_is_the_tools(project: Project, command: str) -> None:
+    assert project.run(command, "tool:node", "--", "printf", "%s", "--help").out == "--help"
+
+
+def test_a_tasks_own_option_of_that_name_is_its_own(project: Project, command: str) -> None:
+    project.dodo(
+        "def task_opt():\n"
+        "    return {'params': [{'name': 'h', 'short': 'h', 'type': bool, 'default': False}],\n"
+        "            'actions': [ToolAction(lambda h: log.step('got', str(h)))]}\n"
+    )
+    assert "got: True\n" in project.run(command, "opt", "-h").err
+
+
 def test_forget_and_clean(project: Project, command: str) -> None:
     project.dodo(
         "def task_once():\n"
