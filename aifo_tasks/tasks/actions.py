@@ -56,7 +56,9 @@ class ToolAction(BaseAction):
     ``call`` gets, by parameter name: the options of ``params``, the task's ``pos_arg`` as a
     tuple of words, doit's ``task``, ``changed``, ``targets`` and ``dependencies``, what
     ``fixed`` holds, and ``progress``, which takes one line of output at a time. It returns
-    an exit status, None meaning 0. An AifoError it raises is the task's failure.
+    an exit status, None meaning 0. An AifoError it raises is the task's failure, and so is
+    what the system says of a file that cannot be written; where nobody reads standard output
+    any more, the task ends as if by SIGPIPE.
 
     ``interactive``: the call uses this process's own standard descriptors as it likes, and
     a status that is not 0 is passed on without a word of ours.
@@ -82,16 +84,17 @@ class ToolAction(BaseAction):
         """Run the call; ``out`` is None below doit's verbosity 2, where lines do not stay."""
         name = self.task.name if self.task else str(self)
         lines = Lines(name, stay=out is not None)
-        if self.interactive:
-            log.clear()
-            for stream in filter(None, (sys.stdout, sys.stderr)):
-                stream.flush()
         try:
+            if self.interactive:
+                log.clear()
+                for stream in filter(None, (sys.stdout, sys.stderr)):
+                    stream.flush()
             status = self.call(**self._arguments(lines))
         except AifoError as error:
             return failure(error, lines.last)
         except Exception as error:  # noqa: BLE001  # a bug: doit shows its traceback
-            return TaskError(f"{name}: a bug in {self}", error)
+            refused = _refused(error, name, lines.last) if isinstance(error, OSError) else None
+            return refused or TaskError(f"{name}: a bug in {self}", error)
         finally:
             self.err = "\n".join(lines.last)
         if not status:
@@ -125,6 +128,19 @@ def failure(error: AifoError, last: collections.deque[str] | tuple[str, ...] = (
     if last and not isinstance(error, ProcessError):
         text += "\n" + "\n".join(last)
     return ToolFailed(text, exit_code=_shell_status(error.exit_status) or 1)
+
+
+def _refused(error: OSError, name: str, last: collections.deque[str]) -> ToolFailed | None:
+    """The failure of a task that could not write; None for an error that is a bug."""
+    from aifo_tasks.tasks import output  # a call that goes well needs none of it
+
+    closed = output.has_closed(error)
+    refusal = output.refusal(error, name)
+    if closed or refusal:
+        output.let_go()
+    if closed:
+        return ToolFailed(f"{name}: {error}", exit_code=output.CLOSED_STATUS, report=False)
+    return failure(refusal, last) if refusal else None
 
 
 def sentence(error: AifoError) -> str:

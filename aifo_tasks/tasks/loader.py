@@ -220,12 +220,22 @@ class ProjectLoader(NamespaceTaskLoader):
 
 
 def _executed(command: Any, words: list[str]) -> int | None:
-    """doit's way from the words to the exit status, and the help that an option asks for."""
+    """doit's way from the words to the exit status, and what it leaves to Python: help that is
+    asked for by an option, and an output that takes no more."""
     try:
-        status: int | None = _parse_execute(command, words)
-    except CmdParseError:
-        loader = getattr(command, "loader", None)
-        status = loader.help(command, words) if isinstance(loader, ProjectLoader) else None
+        try:
+            status: int | None = _parse_execute(command, words)
+        except CmdParseError:
+            loader = getattr(command, "loader", None)
+            status = loader.help(command, words) if isinstance(loader, ProjectLoader) else None
+            if status is None:
+                raise
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError as error:
+        from aifo_tasks.tasks import output  # only where writing has failed
+
+        status = output.ended(error, f"{command.bin_name} {command.name}")
         if status is None:
             raise
     return status

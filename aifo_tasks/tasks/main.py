@@ -18,6 +18,21 @@ from aifo_tasks.errors import AifoError, UsageError
 def main(words: Sequence[str] | None = None) -> int:
     """Run the words of a command line (this process's own by default); the exit status."""
     words = sys.argv[1:] if words is None else list(words)
+    try:
+        status = _run(words)
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError as error:
+        from aifo_tasks.tasks import output  # only where writing has failed
+
+        refused = output.ended(error, "aifo")
+        if refused is None:
+            raise
+        return refused
+    return status
+
+
+def _run(words: list[str]) -> int:
     if words[:1] == ["--version"]:
         from aifo_tasks import __version__
 
