@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import collections
 import inspect
+import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO, Any
 
 from doit.action import BaseAction
@@ -18,6 +20,9 @@ TAIL_LINES = 40
 """How many of the last lines of a failed task are shown again."""
 
 PYPROJECT_LINE = '[tool.doit] loader = "aifo"'
+
+
+_DOIT = re.compile(r"\bdoit (?=[a-z])")
 
 
 class Tail(tuple[str, ...]):
@@ -147,7 +152,12 @@ def sentence(error: AifoError) -> str:
     """The error as the user reads it: a sentence, then the hint on a line of its own."""
     if isinstance(error, ConfigError):
         return "\n".join([error.sentence, *error.problems])
-    return f"{error.sentence}\nhint: {error.hint}" if error.hint else error.sentence
+    return f"{error.sentence}\nhint: {typed(error.hint)}" if error.hint else error.sentence
+
+
+def typed(command: str) -> str:
+    """A command line of doit's as the user has to type it: as he typed his own."""
+    return _DOIT.sub("aifo ", command) if Path(sys.argv[0]).name == "aifo" else command
 
 
 def inexact(task: str) -> UsageError:

@@ -10,7 +10,7 @@ import doit
 
 from aifo_tasks import log
 from aifo_tasks.tasks import project
-from aifo_tasks.tasks.actions import ToolAction
+from aifo_tasks.tasks.actions import ToolAction, typed
 
 
 def task_toolchain() -> Iterator[dict[str, Any]]:
@@ -67,7 +67,7 @@ def run(
         greeted.connection.close()
         log.step(
             greeted.record.name,
-            f"is ready: doit run toolchain:{work.toolchain.short} -- COMMAND",
+            f"is ready: {typed(f'doit run toolchain:{work.toolchain.short} -- COMMAND')}",
         )
     return 0
 
