@@ -28,7 +28,8 @@ def call(work: Workplace, argv: Sequence[str], *, cwd: str, choices: Choices) ->
 
         print_call(work.plan.name, argv, cwd, variables)
         return 0
-    request = launcher.Call(argv=argv, cwd=cwd, environment=variables, looks=True)
+    looks = bool(os.listdir(work.plan.project))  # else it may be as empty in the sidecar
+    request = launcher.Call(argv=argv, cwd=cwd, environment=variables, looks=looks)
     alone = ready.changing_modules(work, greeted) if changing else contextlib.nullcontext()
     with alone:
         return launcher.attach(greeted.connection, request)
