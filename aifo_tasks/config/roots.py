@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 MARKERS = ("toolchains.yaml", "dodo.py")
+"""A directory with one of these is a project's root."""
 
 _SETTINGS = "pyproject.toml"
 _LOADER = re.compile(rb"^\[tool\.doit\][^\[]*^loader\s*=\s*[\"']aifo[\"']", re.MULTILINE)

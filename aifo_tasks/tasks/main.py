@@ -12,8 +12,6 @@ from pathlib import Path
 from aifo_tasks.config import roots
 from aifo_tasks.errors import AifoError, UsageError
 
-"""A directory with one of these is a project's root."""
-
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the words of a command line (this process's own by default); the exit status."""
