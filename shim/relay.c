@@ -409,8 +409,8 @@ int relay(struct link *link, struct streams *streams, bool passed, struct window
 	streams_passed(streams);
 	job_look(&run.job);
 	for (take_frames(&run); !run.over; take_frames(&run)) {
+		tell_alive(&run); /* before waiting: what has just come may have to wait for its reader */
 		step(&run);
-		tell_alive(&run);
 		job_look(&run.job);
 		if (run.patience != FOREVER && now() >= run.patience)
 			lost(&run, "the tool-exec proxy does not answer");
