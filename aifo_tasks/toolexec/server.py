@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 
 from aifo_tasks import log
 from aifo_tasks.toolexec import answers, audit, requests
@@ -29,6 +30,9 @@ from aifo_tasks.value import dataclass
 
 _MOST_REFUSED = 64
 """Clients told at one time that there is no room; further ones wait outside to be told."""
+
+_MOST_NOTIFICATIONS = 4
+"""Commands of the host that run at one time; they keep no thread from calls."""
 
 _STOP_SECONDS = 10.0
 _LAST_SECONDS = 1.0
@@ -63,6 +67,7 @@ class Proxy:
         self._clients: set[asyncio.Task[None]] = set()
         self._serving = 0
         self._ending = False
+        self._notifying = ThreadPoolExecutor(_MOST_NOTIFICATIONS, "notify")
         self.doors = Doors(self._welcome)
 
     async def close(self) -> None:
@@ -78,6 +83,7 @@ class Proxy:
             client.cancel()
         if self._clients:
             await asyncio.wait(self._clients)
+        self._notifying.shutdown(wait=False, cancel_futures=True)
 
     def _welcome(self, client: socket.socket) -> None:
         connection = Connection(client, deadline=self._limits.write)
@@ -160,7 +166,8 @@ class Proxy:
         request = requests.notify_request(body)
         if self._settings.notifier is None:
             raise answers.forbidden("notify", "no notifications-command is configured")
-        return await asyncio.to_thread(self._settings.notifier.run, request)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._notifying, self._settings.notifier.run, request)
 
     async def _exec(
         self, connection: Connection, endpoint: Endpoint, request: ExecRequest, rest: bytes
