@@ -22,6 +22,7 @@ _NOT_TRUSTED = re.compile(r"x509: |tls: |server gave HTTP response to HTTPS", re
 _NOT_THERE = re.compile(r"not found|manifest unknown|name unknown", re.IGNORECASE)
 _UNREACHABLE = re.compile(
     r"connection refused|connection reset|no such host|i/o timeout|\bEOF\b|broken pipe"
+    r"|use of closed network connection"
     r"|deadline exceeded|network is unreachable",
     re.IGNORECASE,
 )
