@@ -72,14 +72,14 @@ def test_a_base_that_moved_is_named_and_taken_only_when_it_is_locked_again(
 def test_what_the_lock_does_not_name_is_refused(small: Small) -> None:
     none = small.doit("build_image:small", "LOCKED=1")
     assert none.returncode == 1
-    assert "toolchains.lock: is not there, and LOCKED=1\nhint: doit lock" in none.stderr
+    assert "toolchains.lock: is not there, and LOCKED=1\nhint: aifo lock" in none.stderr
     assert small.doit("lock").returncode == 0
     before = small.lock.read_bytes()
     small.change("image/Dockerfile.j2", "RUN", "ENV A=1\nRUN")
     for task in ("build_image:small", "publish_image:small", "sidecar:small"):
         done = small.doit(task, AIFO_LOCKED="1")
         assert done.returncode == 1, done.stderr
-        sentence = "toolchains.lock: names another small: the Dockerfile changed\nhint: doit lock"
+        sentence = "toolchains.lock: names another small: the Dockerfile changed\nhint: aifo lock"
         assert sentence in done.stderr
     told = small.doit("outdated")
     assert (told.returncode, "the Dockerfile changed" in told.stdout) == (1, True)
@@ -101,7 +101,7 @@ def test_a_wrong_digest_is_named_and_nothing_else_is_taken(small: Small) -> None
         assert done.returncode == 1
         sentence = f"toolchains.lock: names {small.base}:1 as {wrong}, which"
         assert sentence in done.stderr, done.stderr
-        assert "hint: doit lock" in done.stderr
+        assert "hint: aifo lock" in done.stderr
     assert not list(small.path.glob("dist/*"))
     small.change("toolchains.lock", wrong, "sha256:0")
     done = small.doit("build_image:small")

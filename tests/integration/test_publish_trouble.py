@@ -192,7 +192,7 @@ def test_an_engine_without_the_containerd_store(
     assert (
         "PLATFORMS: this engine's image store keeps one platform of an image, not "
         f'{", ".join(PLATFORMS)}\nhint: put {{"features": {{"containerd-snapshotter": true}}}} '
-        "into the engine's daemon.json, or doit engine"
+        "into the engine's daemon.json, or aifo engine"
     ) in several.stderr
     small.run_nothing()
     alone = small.doit("build_image:small", "PUSH=1", **own)
