@@ -145,9 +145,8 @@ declare(
 )  # fmt: skip
 
 
-_PLAIN = {"DRY_RUN": ("DRY_RUN",)}
-"""Also taken from the environment without a prefix: what is written before a command by mistake
-would run it."""
+_UNPREFIXED = frozenset({"DRY_RUN"})
+"""Taken from the environment without AIFO_ too: before a command by mistake, it would run that."""
 
 
 def resolve(name: str) -> Resolved:
@@ -156,7 +155,7 @@ def resolve(name: str) -> Resolved:
     given = _command_line().get(name)
     if given is not None:
         return Resolved(value=_read(variable, given, name), source=Source.COMMAND_LINE)
-    for key in (f"AIFO_{name}", *_PLAIN.get(name, ())):
+    for key in (f"AIFO_{name}", name) if name in _UNPREFIXED else (f"AIFO_{name}",):
         if given := os.environ.get(key, ""):
             return Resolved(value=_read(variable, given, key), source=Source.ENVIRONMENT)
     default = variable.default
